@@ -1,0 +1,203 @@
+//! Files that are whole or absent.
+//!
+//! Every file Limbeck writes goes to a temporary name in the same folder, is synced, and only then takes its final
+//! name ([`write_atomic`]). A crash, a full disk or Ctrl-C leaves the old file or none, never half of one.
+//!
+//! Errors name the file and what was being done to it ([`FileError`]).
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// What went wrong with which file.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {doing}: {source}", path.display())]
+pub struct FileError {
+    /// The file, as the caller named it.
+    pub path: PathBuf,
+    /// What was being done: "read", "write", …
+    pub doing: &'static str,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// The disk is full, or the quota is used up: a way out exists that is not a bug report.
+    pub fn is_full_disk(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
+fn at(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> FileError {
+    let path = path.to_owned();
+    move |source| FileError { path, doing, source }
+}
+
+/// Whole contents of a regular file.
+///
+/// Anything but a regular file is refused: opening a FIFO would block for ever.
+pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, FileError> {
+    let path = path.as_ref();
+    let meta = std::fs::metadata(path).map_err(at(path, "read"))?;
+    if !meta.is_file() {
+        let what = if meta.is_dir() { "is a folder" } else { "is not a regular file" };
+        return Err(at(path, "read")(io::Error::new(io::ErrorKind::InvalidInput, what)));
+    }
+    std::fs::read(path).map_err(at(path, "read"))
+}
+
+/// Whole contents of a UTF-8 text file.
+pub fn read_to_string(path: impl AsRef<Path>) -> Result<String, FileError> {
+    let path = path.as_ref();
+    String::from_utf8(read(path)?)
+        .map_err(|e| at(path, "read")(io::Error::new(io::ErrorKind::InvalidData, format!("not UTF-8 text: {e}"))))
+}
+
+/// Create a folder and its parents.
+pub fn create_dir(path: impl AsRef<Path>) -> Result<(), FileError> {
+    let path = path.as_ref();
+    std::fs::create_dir_all(path).map_err(at(path, "create folder"))
+}
+
+/// Write `path` whole or not at all: temporary file beside it, `fill`, flush, sync, rename, sync the folder.
+///
+/// The folder must exist. When `fill` fails the temporary file is removed and `path` is as it was.
+pub fn write_atomic(
+    path: impl AsRef<Path>,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), FileError> {
+    let mut staged = Staged::create(path)?;
+    fill(&mut staged).map_err(at(&staged.path, "write"))?;
+    staged.commit()
+}
+
+/// A file that is being written under a temporary name; it takes its final name in [`Staged::commit`], or vanishes
+/// when dropped.
+pub struct Staged {
+    path: PathBuf,
+    writer: BufWriter<tempfile::NamedTempFile>,
+}
+
+impl Staged {
+    /// Start writing what will become `path`.
+    pub fn create(path: impl AsRef<Path>) -> Result<Staged, FileError> {
+        let path = path.as_ref().to_owned();
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let temporary = tempfile::Builder::new()
+            .prefix(&format!(".{name}."))
+            .suffix(".limbeck-tmp")
+            .tempfile_in(folder_of(&path))
+            .map_err(at(&path, "create"))?;
+        Ok(Staged { path, writer: BufWriter::with_capacity(1 << 16, temporary) })
+    }
+
+    /// Flush, sync, and give the file its final name.
+    pub fn commit(self) -> Result<(), FileError> {
+        let Staged { path, writer } = self;
+        let temporary = writer.into_inner().map_err(|e| at(&path, "write")(e.into_error()))?;
+        temporary.as_file().sync_all().map_err(at(&path, "sync"))?;
+        // tempfile makes files private (0600); what Limbeck writes is as readable as any other output.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::Permissions::from_mode(0o644);
+            temporary.as_file().set_permissions(mode).map_err(at(&path, "write"))?;
+        }
+        temporary.persist(&path).map_err(|e| at(&path, "rename into place")(e.error))?;
+        // The rename itself is only durable once the folder is synced.
+        let folder = folder_of(&path);
+        File::open(folder).and_then(|f| f.sync_all()).map_err(at(folder, "sync"))
+    }
+
+    /// Where the finished file will stand.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Write for Staged {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.writer.write(buf)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    }
+}
+
+/// SHA-256 of bytes, as 64 lower-case hex digits: the form in which every Limbeck file names another.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of a file's contents, streamed.
+pub fn sha256_file(path: impl AsRef<Path>) -> Result<String, FileError> {
+    let path = path.as_ref();
+    let mut file = File::open(path).map_err(at(path, "read"))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).map_err(at(path, "read"))? {
+            0 => return Ok(hex(&hasher.finalize())),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.onnx");
+        std::fs::write(&path, "old").unwrap();
+        let result = write_atomic(&path, |w| {
+            w.write_all(b"half of the new")?;
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        });
+        assert!(result.unwrap_err().is_full_disk());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_finished_write_replaces_the_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.onnx");
+        std::fs::write(&path, "old").unwrap();
+        write_atomic(&path, |w| w.write_all(b"new")).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(sha256_file(&path).unwrap(), sha256_hex(b"new"));
+    }
+
+    #[test]
+    fn errors_name_the_file() {
+        let error = read("/no/such/student.onnx").unwrap_err().to_string();
+        assert!(error.contains("/no/such/student.onnx") && error.contains("read"), "{error}");
+        assert!(read("/").unwrap_err().to_string().contains("is a folder"));
+    }
+
+    #[test]
+    fn sha256_is_the_published_one() {
+        // FIPS 180-2, appendix B.1.
+        assert_eq!(sha256_hex(b"abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+}
