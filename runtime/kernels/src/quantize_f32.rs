@@ -1,0 +1,102 @@
+//! Floats to int8, and ONNX order to ours.
+//!
+//! ```text
+//! x (C, H, W) f32   y (H, W, C) i8
+//! y[h,w,c] = int(rne(clamp(fl(x[c,h,w] / scale), -128 - zero, 127 - zero))) + zero
+//! ```
+//!
+//! A division, not a product with the reciprocal: the two differ in one value of a million. Infinities go to the rails.
+//! **NaN becomes the zero point**, as if it were 0: ONNX does not say, and CPUs disagree (x86 `max` drops a NaN, NEON's keeps it).
+//! Versions: `reference`; `portable`, sixteen pixels at a time.
+
+use crate::arithmetic::saturate;
+use crate::image::Image;
+
+/// What a quantization is asked to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Quantize<'a> {
+    /// Input, `C H W`.
+    pub x: &'a [f32],
+    /// Its shape.
+    pub shape: Image,
+    /// Scale, positive and normal.
+    pub scale: f32,
+    /// Zero point.
+    pub zero: i8,
+}
+
+impl Quantize<'_> {
+    fn check(&self, y: &[i8]) {
+        assert_eq!(self.x.len(), self.shape.len(), "x against {:?}", self.shape);
+        assert_eq!(y.len(), self.shape.len(), "y against {:?}", self.shape);
+    }
+
+    #[inline(always)]
+    fn one(&self, x: f32) -> i8 {
+        let real = x / self.scale;
+        saturate(if real.is_nan() { 0.0 } else { real }, self.zero)
+    }
+}
+
+/// The definition; every faster version is tested against it.
+pub fn reference(q: &Quantize<'_>, y: &mut [i8]) {
+    q.check(y);
+    let pixels = q.shape.h * q.shape.w;
+    for p in 0..pixels {
+        for c in 0..q.shape.c {
+            y[p * q.shape.c + c] = q.one(q.x[c * pixels + p]);
+        }
+    }
+}
+
+/// Sixteen neighbours of one channel are divided and rounded together, then scattered to their pixels.
+pub fn portable(q: &Quantize<'_>, y: &mut [i8]) {
+    q.check(y);
+    let (pixels, channels) = (q.shape.h * q.shape.w, q.shape.c);
+    if pixels == 0 || channels == 0 {
+        return;
+    }
+    for (c, x_c) in q.x.chunks_exact(pixels).enumerate() {
+        let (blocks, tail) = x_c.as_chunks::<16>();
+        for (x_block, y_block) in blocks.iter().zip(y.chunks_exact_mut(16 * channels)) {
+            let done = x_block.map(|x| q.one(x));
+            for (y_p, value) in y_block.chunks_exact_mut(channels).zip(done) {
+                y_p[c] = value;
+            }
+        }
+        let y_tail = &mut y[(pixels - tail.len()) * channels..];
+        for (y_p, &x) in y_tail.chunks_exact_mut(channels).zip(tail) {
+            y_p[c] = q.one(x);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite;
+
+    #[test]
+    fn portable_agrees_with_reference() {
+        suite::quantize_f32(portable);
+    }
+
+    #[test]
+    fn the_odd_floats_have_a_place() {
+        let x = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, 1e-45, f32::MAX];
+        let q = Quantize { x: &x, shape: Image { h: 1, w: 8, c: 1 }, scale: 0.5, zero: -3 };
+        for version in [reference, portable] {
+            let mut y = [0; 8];
+            version(&q, &mut y);
+            assert_eq!(y, [-3, -3, 127, -128, -3, -3, -3, 127]);
+        }
+    }
+
+    #[test]
+    fn ties_go_to_even_before_the_zero_point() {
+        let q = Quantize { x: &[0.5, 1.5, 2.5, -0.5, -1.5], shape: Image { h: 1, w: 5, c: 1 }, scale: 1.0, zero: 1 };
+        let mut y = [0; 5];
+        reference(&q, &mut y);
+        assert_eq!(y, [1, 3, 3, 1, -1]);
+    }
+}
