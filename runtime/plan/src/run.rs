@@ -1,0 +1,245 @@
+//! Running a plan in a lent arena: floats in, floats out, integers between.
+
+use core::fmt;
+use core::ops::Range;
+
+use limbeck_kernels::add::{self, Add};
+use limbeck_kernels::average_pool::{self, AveragePool};
+use limbeck_kernels::concat::{self, Concat};
+use limbeck_kernels::conv::{self, Conv};
+use limbeck_kernels::dense::{self, Dense};
+use limbeck_kernels::depthwise::{self, Depthwise};
+use limbeck_kernels::dequantize_f32::{self, Dequantize};
+use limbeck_kernels::max_pool::{self, MaxPool};
+use limbeck_kernels::quantize_f32::{self, Quantize};
+use limbeck_kernels::table::{self, Table};
+
+use crate::layout::ALIGN;
+use crate::op::{Channels, Op, Work};
+use crate::open::Plan;
+use crate::tensor::Tensor;
+
+impl<'a> Plan<'a> {
+    /// One inference. `inputs` and `outputs` are `C H W` floats, in the order of [`Plan::inputs`] and [`Plan::outputs`]; the
+    /// arena has at least [`Plan::arena_bytes`] bytes, at any address, of any content.
+    ///
+    /// `observe` sees every integer tensor (`H W C`) just after it is written, inputs first: to hash it, or to time the op.
+    /// NaN in an input counts as 0.
+    ///
+    /// # Errors
+    /// A slice of the wrong size, before anything is computed; or [`RunError::Damaged`].
+    pub fn run(
+        &self,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+        arena: &mut [i8],
+        mut observe: impl FnMut(Tensor<'a>, &[i8]),
+    ) -> Result<(), RunError> {
+        self.check_sizes(inputs, outputs)?;
+        let sections = self.sections();
+        let small = RunError::Arena { need: self.arena_bytes(), have: arena.len() };
+        let start = arena.as_ptr().align_offset(ALIGN);
+        let arena = arena.get_mut(start..).ok_or(small)?;
+        let (arena, scratch) = arena.split_at_mut_checked(sections.tensor_bytes).ok_or(small)?;
+        let scratch = scratch.get_mut(..sections.scratch_bytes).ok_or(small)?;
+
+        for (stored, x) in self.input_tensors().zip(inputs) {
+            let Tensor { scale, zero, .. } = stored.tensor;
+            let y = arena.get_mut(stored.place.range()).ok_or(RunError::Damaged)?;
+            quantize_f32::portable(&Quantize { x, shape: stored.image, scale, zero }, y);
+            observe(stored.tensor, y);
+        }
+        for record in self.op_records() {
+            let op = Op::parse(record, self).map_err(|_| RunError::Damaged)?;
+            step(self, &op, arena, scratch)?;
+            let y = arena.get(op.y.place.range()).ok_or(RunError::Damaged)?;
+            observe(op.y.tensor, y);
+        }
+        for (stored, y) in self.output_tensors().zip(outputs) {
+            let Tensor { scale, zero, .. } = stored.tensor;
+            let x = arena.get(stored.place.range()).ok_or(RunError::Damaged)?;
+            dequantize_f32::portable(&Dequantize { x, shape: stored.image, scale, zero }, y);
+        }
+        Ok(())
+    }
+
+    fn check_sizes(&self, inputs: &[&[f32]], outputs: &[&mut [f32]]) -> Result<(), RunError> {
+        let (need_in, need_out) = (self.inputs().count(), self.outputs().count());
+        if inputs.len() != need_in || outputs.len() != need_out {
+            let have = [inputs.len(), outputs.len()];
+            return Err(RunError::Count { need: [need_in, need_out], have });
+        }
+        for (index, (tensor, x)) in self.inputs().zip(inputs).enumerate() {
+            if tensor.shape.elements() != x.len() {
+                return Err(RunError::Input { index, need: tensor.shape.elements(), have: x.len() });
+            }
+        }
+        for (index, (tensor, y)) in self.outputs().zip(outputs).enumerate() {
+            if tensor.shape.elements() != y.len() {
+                return Err(RunError::Output { index, need: tensor.shape.elements(), have: y.len() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One op, from the arena into the arena.
+fn step(plan: &Plan<'_>, op: &Op<'_>, arena: &mut [i8], scratch: &mut [i8]) -> Result<(), RunError> {
+    let y_range = op.y.place.range();
+    let y_zero = op.y.tensor.zero;
+    match op.work {
+        Work::Conv { x: from, weights, channels, window, groups } => {
+            let (x, y) = lend(arena, from.place.range(), y_range)?;
+            let Unpacked { bias, scale, rest: patches } = unpack(channels, scratch)?;
+            let (x_shape, x_zero) = (from.image, from.tensor.zero);
+            let patches = bytemuck::try_cast_slice_mut(patches).map_err(|_| RunError::Damaged)?;
+            if patches.len() < conv::scratch_len(&window, x_shape.c, groups) {
+                return Err(RunError::Damaged);
+            }
+            conv::portable(&Conv { x, x_shape, x_zero, weights, bias, scale, y_zero, window, groups }, y, patches);
+        }
+        Work::Depthwise { x: from, weights, channels, window } => {
+            let (x, y) = lend(arena, from.place.range(), y_range)?;
+            let Unpacked { bias, scale, .. } = unpack(channels, scratch)?;
+            let (x_shape, x_zero) = (from.image, from.tensor.zero);
+            depthwise::portable(&Depthwise { x, x_shape, x_zero, weights, bias, scale, y_zero, window }, y);
+        }
+        Work::Dense { x: from, weights, channels } => {
+            let (x, y) = lend(arena, from.place.range(), y_range)?;
+            let Unpacked { bias, scale, .. } = unpack(channels, scratch)?;
+            dense::portable(&Dense { x, weights, bias, scale, y_zero }, y);
+        }
+        Work::Add { a: from_a, b: from_b, scales } => {
+            let (a_range, b_range) = (from_a.place.range(), from_b.place.range());
+            let (a_zero, b_zero) = (from_a.tensor.zero, from_b.tensor.zero);
+            if a_range == b_range {
+                let (a, y) = lend(arena, a_range, y_range)?;
+                add::portable(&Add { a, a_zero, b: a, b_zero, scales, y_zero }, y);
+            } else {
+                let lent = arena.get_disjoint_mut([a_range, b_range, y_range]);
+                let [a, b, y] = lent.map_err(|_| RunError::Damaged)?;
+                add::portable(&Add { a, a_zero, b, b_zero, scales, y_zero }, y);
+            }
+        }
+        Work::AveragePool { x: from, pool, count, ratio } => {
+            let (x, y) = lend(arena, from.place.range(), y_range)?;
+            let (x_shape, x_zero) = (from.image, from.tensor.zero);
+            average_pool::portable(&AveragePool { x, x_shape, x_zero, ratio, y_zero, pool, count }, y);
+        }
+        Work::MaxPool { x: from, pool } => {
+            let (x, y) = lend(arena, from.place.range(), y_range)?;
+            max_pool::portable(&MaxPool { x, x_shape: from.image, pool }, y);
+        }
+        Work::Concat => {
+            let (y_channels, mut at) = (op.y.image.c, 0);
+            for id in op.operands {
+                let from = plan.stored(u32::from_le_bytes(*id) as usize).map_err(|_| RunError::Damaged)?;
+                let x_channels = from.image.c;
+                if at + x_channels > y_channels {
+                    return Err(RunError::Damaged);
+                }
+                let (x, y) = lend(arena, from.place.range(), y_range.clone())?;
+                concat::portable(&Concat { x, x_channels, y_channels, at }, y);
+                at += x_channels;
+            }
+        }
+        Work::Table { x: from, table } => {
+            let (x, y) = lend(arena, from.place.range(), y_range)?;
+            table::portable(&Table { x, table }, y);
+        }
+    }
+    Ok(())
+}
+
+/// What is read and what is written, which never overlap.
+fn lend(arena: &mut [i8], x: Range<usize>, y: Range<usize>) -> Result<(&[i8], &mut [i8]), RunError> {
+    let [x, y] = arena.get_disjoint_mut([x, y]).map_err(|_| RunError::Damaged)?;
+    Ok((x, y))
+}
+
+/// Scratch once an op's channels are in it.
+struct Unpacked<'s> {
+    bias: &'s [i32],
+    scale: &'s [f32],
+    /// What is left for the kernel.
+    rest: &'s mut [i8],
+}
+
+/// Biases and multipliers as numbers, at the start of scratch, which lies at a multiple of 16.
+fn unpack<'s>(channels: Channels<'_>, scratch: &'s mut [i8]) -> Result<Unpacked<'s>, RunError> {
+    let bytes = 4 * channels.bias.len();
+    let (bias, scratch) = scratch.split_at_mut_checked(bytes).ok_or(RunError::Damaged)?;
+    let (scale, scratch) = scratch.split_at_mut_checked(bytes).ok_or(RunError::Damaged)?;
+    let bias: &mut [i32] = bytemuck::try_cast_slice_mut(bias).map_err(|_| RunError::Damaged)?;
+    let scale: &mut [f32] = bytemuck::try_cast_slice_mut(scale).map_err(|_| RunError::Damaged)?;
+    for (to, from) in bias.iter_mut().zip(channels.bias) {
+        *to = i32::from_le_bytes(*from);
+    }
+    for (to, from) in scale.iter_mut().zip(channels.scale) {
+        *to = f32::from_le_bytes(*from);
+    }
+    // An odd byte at the end would keep the patches from being seen as i16.
+    let even = scratch.len() / 2 * 2;
+    Ok(Unpacked { bias, scale, rest: &mut scratch[..even] })
+}
+
+/// Why an inference did not happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunError {
+    /// The arena is smaller than [`Plan::arena_bytes`].
+    Arena {
+        /// Bytes needed.
+        need: usize,
+        /// Bytes lent.
+        have: usize,
+    },
+    /// Another number of inputs or outputs than the plan has.
+    Count {
+        /// Inputs and outputs of the plan.
+        need: [usize; 2],
+        /// Inputs and outputs passed.
+        have: [usize; 2],
+    },
+    /// An input has the wrong number of elements.
+    Input {
+        /// Which input.
+        index: usize,
+        /// Elements of the tensor.
+        need: usize,
+        /// Elements passed.
+        have: usize,
+    },
+    /// An output has the wrong number of elements.
+    Output {
+        /// Which output.
+        index: usize,
+        /// Elements of the tensor.
+        need: usize,
+        /// Elements passed.
+        have: usize,
+    },
+    /// The bytes changed after they were checked (a mapped file that was overwritten); open the plan again.
+    Damaged,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            RunError::Arena { need, have } => {
+                write!(f, "arena of {have} bytes; lend at least {need}")
+            }
+            RunError::Count { need, have } => {
+                write!(f, "{} inputs and {} outputs passed; the plan has {} and {}", have[0], have[1], need[0], need[1])
+            }
+            RunError::Input { index, need, have } => {
+                write!(f, "input {index} has {have} elements; the plan needs {need}")
+            }
+            RunError::Output { index, need, have } => {
+                write!(f, "output {index} has {have} elements; the plan gives {need}")
+            }
+            RunError::Damaged => write!(f, "the plan's bytes changed after they were checked; open it again"),
+        }
+    }
+}
+
+impl core::error::Error for RunError {}
