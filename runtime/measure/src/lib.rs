@@ -1,0 +1,53 @@
+//! Latency windows, percentile rules and the record of a measurement.
+//!
+//! The protocol is `single-stream v1`, built on MLPerf Tiny v1.2 and MLPerf inference (early stopping):
+//!
+//! ```text
+//! first run ─► warm-up until stable ─► window 1 ─► … ─► window W ─► Latency
+//!                                      at least S seconds AND at least M runs each
+//! score = median over windows of the window's median
+//! ```
+//!
+//! The clock is read right before and right after each run. Inside a window nothing is allocated, printed or logged;
+//! samples go to a buffer of fixed capacity ([`Samples`]). A percentile is reported only where the number of samples
+//! supports it ([`early_stopping_discard`]): p90 needs 64, p95 130, p99 662.
+//!
+//! Without the default feature `std` the crate is `no_std` and needs no allocator: the caller lends the buffers
+//! ([`Buffers`]) and the clock.
+//!
+//! ```
+//! use limbeck_measure::{Buffers, Protocol, measure_into};
+//! let mut now = 0; // a pretend clock: every run takes one millisecond
+//! let ticks = std::cell::Cell::new(0u64);
+//! let mut clock = || ticks.get();
+//! let mut run = || -> Result<(), ()> { now += 1_000_000; ticks.set(now); Ok(()) };
+//! let protocol = Protocol::quick(0.5);
+//! let latency = measure_into(&mut clock, &mut run, &protocol, &mut Buffers::<1024>::new()).unwrap();
+//! assert_eq!(latency.score_us, 1000.0);
+//! assert_eq!(latency.windows.len(), 3);
+//! ```
+
+#![cfg_attr(not(feature = "std"), no_std)]
+#![forbid(unsafe_code)]
+
+mod protocol;
+mod samples;
+mod summary;
+mod warm_up;
+
+#[cfg(feature = "std")]
+mod environment;
+#[cfg(feature = "std")]
+mod host;
+
+// The measurement and its record.
+pub use protocol::{Buffers, DISTRIBUTION_POINTS, Latency, MAX_WINDOWS, Protocol, Rule, Warning, measure_into};
+pub use warm_up::{WarmUp, WarmUpRecord};
+// Samples and what may be said about them.
+pub use samples::Samples;
+pub use summary::{Summary, early_stopping_discard};
+// What only an operating system can tell.
+#[cfg(feature = "std")]
+pub use environment::Environment;
+#[cfg(feature = "std")]
+pub use host::{measure, monotonic_clock, peak_rss_bytes, peak_rss_bytes_in};
