@@ -1,0 +1,82 @@
+//! ONNX in, tract inside.
+//!
+//! [`onnx`] is the model as data; [`normalise()`] brings it to the form that every later stage starts from; [`Net`] runs
+//! a float model on tract; [`compile()`] finds the integer regions of a quantized model and turns each into one plan;
+//! [`Student`] runs whatever a bundle holds, float or int8.
+//!
+//! tract is pinned and named here and in `limbeck-adapt` only.
+
+#![forbid(unsafe_code)]
+
+pub mod onnx;
+
+mod compile;
+mod error;
+mod facts;
+mod net;
+mod normalise;
+mod plan_op;
+mod qdq;
+mod student;
+
+pub use compile::{Compiled, FloatNode, Region, compile};
+pub use error::{EngineError, guarded};
+pub use facts::{Fact, infer};
+pub use net::{Net, Worker, input_shape};
+pub use normalise::normalise;
+pub use student::{Integers, Student, StudentWorker, combined_digest};
+
+use tract_onnx::prelude::*;
+
+/// tract's ONNX importer with our one operator added.
+fn framework() -> tract_onnx::Onnx {
+    let mut onnx = onnx();
+    plan_op::register(&mut onnx);
+    onnx
+}
+
+/// A model as tract's typed graph, decluttered, at a concrete input shape. For `limbeck-adapt`, which differentiates it.
+///
+/// Further inputs (parameters that training turned into inputs) must be declared with concrete shapes.
+pub fn typed_model(model: &onnx::Model, input_shape: &[usize]) -> Result<TypedModel, EngineError> {
+    let failed = EngineError::tract;
+    let proto = onnx::emit::proto(&with_unmistakable_constants(model));
+    let mut inference = framework().model_for_proto_model(&proto).map_err(failed("cannot read the graph"))?;
+    inference.set_input_fact(0, f32::fact(input_shape).into()).map_err(failed("cannot take this input shape"))?;
+    inference
+        .into_typed()
+        .and_then(|m| m.into_decluttered())
+        .map_err(failed("cannot take the graph (an operator it does not know, or shapes that do not fit)"))
+}
+
+/// tract makes node names such as `conv.bias` from a node `conv`, and refuses a name twice. Constants and parameters get
+/// names that no node can have; nodes keep theirs, because errors quote them.
+fn with_unmistakable_constants(model: &onnx::Model) -> onnx::Model {
+    let renamed = |name: &str| format!("constant:{name}");
+    let mut model = model.clone();
+    let graph = &mut model.graph;
+    let parameters = graph.inputs.iter().skip(1).map(|i| i.name.clone());
+    let mut names: std::collections::HashSet<String> = graph.initializers.keys().cloned().chain(parameters).collect();
+    names.retain(|name| !graph.is_output(name));
+    for input in graph.nodes.iter_mut().flat_map(|n| &mut n.inputs).filter(|i| names.contains(*i)) {
+        *input = renamed(input);
+    }
+    for input in graph.inputs.iter_mut().skip(1).filter(|i| names.contains(&i.name)) {
+        input.name = renamed(&input.name);
+    }
+    let initializers = std::mem::take(&mut graph.initializers);
+    let rename = |(name, t): (String, _)| (if names.contains(&name) { renamed(&name) } else { name }, t);
+    graph.initializers = initializers.into_iter().map(rename).collect();
+    model
+}
+
+/// Index of the largest value, the first on ties; 0 for an empty slice.
+pub fn argmax(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, v) in values.iter().enumerate() {
+        if *v > values[best] {
+            best = i;
+        }
+    }
+    best
+}
