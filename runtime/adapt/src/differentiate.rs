@@ -1,0 +1,188 @@
+//! Reverse mode from [`TypedModel`] to [`TypedModel`]: the gradient of a tract model is a tract model.
+//!
+//! The forward graph is copied; every node that reads a trained tensor, directly or not, is *needed*; the loss is wired to
+//! the output; then the needed nodes are walked backwards, each asks its rule ([`crate::rules`]) for the gradients of
+//! its inputs, and contributions to one value are summed. What is not needed is never wired, so freezing a tensor
+//! prunes the graph by itself.
+//!
+//! Inputs of the result: x, teacher logits, label, then the trained tensors. Outputs: the loss parts, then one gradient
+//! per trained tensor, both lists last to first: tract runs the ready node of lowest id next, and ids follow the
+//! outputs, so gradients are made, and their activations freed, as early as possible (reference/training.md §4).
+
+use std::collections::{HashMap, HashSet};
+
+use tract_core::internal::*;
+use tract_core::ops::source::TypedSource;
+
+use crate::error::AdaptError;
+use crate::loss::Loss;
+use crate::ops::DistillLoss;
+use crate::rules;
+
+/// What a rule sees of the node it differentiates, and where it wires.
+pub(crate) struct Backward<'a> {
+    /// The graph being built: forward copy, loss, gradients.
+    pub model: &'a mut TypedModel,
+    forward: &'a TypedModel,
+    /// The node, in the forward graph.
+    pub node: &'a TypedNode,
+    wires: &'a HashMap<OutletId, OutletId>,
+    needed: &'a HashSet<OutletId>,
+    counter: &'a mut usize,
+}
+
+impl Backward<'_> {
+    /// Wire one operator under a fresh name.
+    pub fn wire(&mut self, label: &str, op: impl Into<Box<dyn TypedOp>>, inputs: &[OutletId]) -> TractResult<OutletId> {
+        *self.counter += 1;
+        let name = format!("d{}.{}.{label}", self.counter, self.node.name);
+        Ok(self.model.wire_node(name, op, inputs)?[0])
+    }
+
+    /// A constant under a fresh name.
+    pub fn constant(&mut self, label: &str, value: Tensor) -> TractResult<OutletId> {
+        *self.counter += 1;
+        self.model.add_const(format!("d{}.{}.{label}", self.counter, self.node.name), value)
+    }
+
+    /// Input `slot` of the node, in the graph being built.
+    pub fn input(&self, slot: usize) -> OutletId {
+        self.wires[&self.node.inputs[slot]]
+    }
+
+    /// The node's first output, in the graph being built.
+    pub fn output(&self) -> OutletId {
+        self.wires[&OutletId::new(self.node.id, 0)]
+    }
+
+    /// Does a trained tensor stand behind input `slot`?
+    pub fn needs(&self, slot: usize) -> bool {
+        self.needed.contains(&self.node.inputs[slot])
+    }
+
+    /// The input slots that a trained tensor stands behind.
+    pub fn needed_slots(&self) -> TVec<usize> {
+        (0..self.node.inputs.len()).filter(|&slot| self.needs(slot)).collect()
+    }
+
+    /// The value of input `slot`, if it is a constant.
+    pub fn constant_input(&self, slot: usize) -> TractResult<Option<Arc<Tensor>>> {
+        Ok(self.forward.outlet_fact(self.node.inputs[slot])?.konst.clone())
+    }
+
+    /// Shape of a value in the graph being built.
+    pub fn shape(&self, outlet: OutletId) -> TractResult<TVec<usize>> {
+        let shape = &self.model.outlet_fact(outlet)?.shape;
+        Ok(shape.as_concrete().with_context(|| format!("symbolic shape {shape:?}"))?.into())
+    }
+
+    /// Same elements, other shape.
+    pub fn reshape(&mut self, value: OutletId, to: &[usize]) -> TractResult<OutletId> {
+        let from = self.shape(value)?;
+        if &*from == to {
+            return Ok(value);
+        }
+        let dims = |shape: &[usize]| shape.iter().map(|d| d.to_dim()).collect::<TVec<_>>();
+        self.wire("reshape", AxisOp::Reshape(0, dims(&from), dims(to)), &[value])
+    }
+
+    /// Sum a gradient over the axes along which its value was broadcast.
+    pub fn unbroadcast(&mut self, gradient: OutletId, to: &[usize]) -> TractResult<OutletId> {
+        use tract_core::ops::nn::{Reduce, Reducer};
+        let from = self.shape(gradient)?;
+        ensure!(from.len() == to.len(), "gradient of rank {} for a value of rank {}", from.len(), to.len());
+        let axes: TVec<usize> = (0..to.len()).filter(|&axis| from[axis] != to[axis]).collect();
+        if axes.is_empty() {
+            return Ok(gradient);
+        }
+        self.wire("unbroadcast", Reduce { axes, reducer: Reducer::Sum }, &[gradient])
+    }
+}
+
+/// The training graph of `forward`, whose inputs are x and then the trained tensors.
+pub(crate) fn differentiate(forward: &TypedModel, loss: &Loss) -> Result<TypedModel, AdaptError> {
+    let building = || AdaptError::tract("cannot build the training graph");
+    let inputs = forward.input_outlets().map_err(building())?.to_vec();
+    let outputs = forward.output_outlets().map_err(building())?.to_vec();
+    let [y] = outputs[..] else {
+        return Err(AdaptError::Unsuitable(format!("the model has {} outputs; training wants one", outputs.len())));
+    };
+    let order = forward.eval_order().map_err(building())?;
+    let trained: HashSet<usize> = inputs[1..].iter().map(|o| o.node).collect();
+
+    let mut model = TypedModel { symbols: forward.symbols.clone(), ..TypedModel::default() };
+    let mut wires: HashMap<OutletId, OutletId> = HashMap::new();
+    let mut needed: HashSet<OutletId> = HashSet::new();
+    for &input in &inputs {
+        let fact = forward.outlet_fact(input).map_err(building())?.without_value();
+        let name = forward.node(input.node).name.clone();
+        wires.insert(input, model.add_source(name, fact).map_err(building())?);
+    }
+    needed.extend(&inputs[1..]);
+    for &id in &order {
+        let node = forward.node(id);
+        if node.op_is::<TypedSource>() {
+            continue;
+        }
+        let from: TVec<OutletId> = node.inputs.iter().map(|i| wires[i]).collect();
+        let to = model.wire_node(node.name.clone(), node.op.clone(), &from).map_err(building())?;
+        let is_needed = node.inputs.iter().any(|i| needed.contains(i));
+        for (slot, outlet) in to.into_iter().enumerate() {
+            wires.insert(OutletId::new(id, slot), outlet);
+            if is_needed {
+                needed.insert(OutletId::new(id, slot));
+            }
+        }
+    }
+
+    let logits = model.outlet_fact(wires[&y]).map_err(building())?.without_value();
+    let teacher = model.add_source("limbeck.teacher", logits).map_err(building())?;
+    let label = model.add_source("limbeck.label", i64::scalar_fact()).map_err(building())?;
+    let loss = model.wire_node("limbeck.loss", DistillLoss(*loss), &[wires[&y], teacher, label]).map_err(building())?;
+
+    let mut gradients: HashMap<OutletId, OutletId> = HashMap::from([(y, loss[1])]);
+    let mut counter = 0;
+    for &id in order.iter().rev() {
+        let node = forward.node(id);
+        if trained.contains(&id) || !needed.contains(&OutletId::new(id, 0)) {
+            continue;
+        }
+        let Some(&gradient) = gradients.get(&OutletId::new(id, 0)) else { continue };
+        let no_gradient =
+            |why: String| AdaptError::NoGradient { node: node.name.clone(), op: node.op.name().into_owned(), why };
+        if node.outputs.len() > 1 {
+            return Err(no_gradient("it has several outputs".into()));
+        }
+        let backward =
+            &mut Backward { model: &mut model, forward, node, wires: &wires, needed: &needed, counter: &mut counter };
+        let contributions = rules::apply(backward, gradient).map_err(|e| no_gradient(format!("{e:#}")))?;
+        for (slot, contribution) in contributions {
+            let value = node.inputs[slot];
+            let sum = match gradients.get(&value) {
+                Some(&so_far) => {
+                    counter += 1;
+                    let name = format!("d{counter}.sum");
+                    model.wire_node(name, tract_core::ops::math::add(), &[so_far, contribution]).map_err(building())?[0]
+                }
+                None => contribution,
+            };
+            gradients.insert(value, sum);
+        }
+    }
+
+    let mut final_inputs = vec![wires[&inputs[0]], teacher, label];
+    let mut final_outputs = vec![loss[0]];
+    for &input in inputs[1..].iter().rev() {
+        let name = &forward.node(input.node).name;
+        let gradient = gradients.get(&input).ok_or_else(|| {
+            AdaptError::Unsuitable(format!(
+                "the output does not depend on \"{name}\", so it cannot be trained; freeze it"
+            ))
+        })?;
+        final_inputs.push(wires[&input]);
+        final_outputs.push(*gradient);
+    }
+    model.set_input_outlets(&final_inputs).map_err(building())?;
+    model.select_output_outlets(&final_outputs).map_err(building())?;
+    Ok(model)
+}

@@ -1,0 +1,70 @@
+//! Which constants of a model are trained, and their values while they are.
+
+use limbeck_engine::onnx::{Data, Model, Tensor};
+
+use crate::error::AdaptError;
+
+/// The trained tensors of a model: its float weights and biases, by their ONNX names, in graph order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameters {
+    names: Vec<String>,
+    dims: Vec<Vec<usize>>,
+    /// One flat tensor each, row-major.
+    pub values: Vec<Vec<f32>>,
+}
+
+impl Parameters {
+    /// All weights and biases of convolutions and matrix products of a normalised model.
+    pub fn of(model: &Model) -> Result<Parameters, AdaptError> {
+        let mut parameters = Parameters { names: vec![], dims: vec![], values: vec![] };
+        for node in &model.graph.nodes {
+            let slots = match node.op.as_str() {
+                "Conv" | "Gemm" => &[1, 2][..],
+                "MatMul" | "Add" | "Mul" => &[0, 1][..],
+                _ => &[],
+            };
+            for name in slots.iter().filter_map(|&slot| node.input(slot)) {
+                let Some(Tensor { dims, data: Data::F32(values) }) = model.graph.initializers.get(name) else {
+                    continue;
+                };
+                // Scalars of Add and Mul are the constants of a formula, not weights.
+                if values.len() > 1 && !parameters.names.iter().any(|n| n == name) {
+                    parameters.names.push(name.to_owned());
+                    parameters.dims.push(dims.clone());
+                    parameters.values.push(values.clone());
+                }
+            }
+        }
+        if parameters.names.is_empty() {
+            return Err(AdaptError::Unsuitable("the model has no float weights to train".into()));
+        }
+        Ok(parameters)
+    }
+
+    /// Names, in order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Shapes, in order.
+    pub fn dims(&self) -> &[Vec<usize>] {
+        &self.dims
+    }
+
+    /// Number of trained values.
+    pub fn count(&self) -> usize {
+        self.values.iter().map(Vec::len).sum()
+    }
+
+    /// Weight decay is for matrices and kernels; biases are left alone.
+    pub fn decays(&self) -> Vec<bool> {
+        self.dims.iter().map(|d| d.len() > 1).collect()
+    }
+
+    /// Put the values back into the model they came from.
+    pub fn store(&self, model: &mut Model) {
+        for ((name, dims), values) in self.names.iter().zip(&self.dims).zip(&self.values) {
+            model.graph.initializers.insert(name.clone(), Tensor::f32(dims, values.clone()));
+        }
+    }
+}
