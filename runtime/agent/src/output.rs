@@ -1,0 +1,107 @@
+//! What the agent prints: one JSON object a line. The host reads these structures back.
+
+use std::io::Write;
+
+use limbeck_measure::{Environment, Latency};
+use serde::Serialize;
+
+/// The bundle or the model in it cannot be used here: exit code 9.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+/// The first line.
+#[derive(Serialize)]
+pub struct Header {
+    /// Version of these lines.
+    pub schema_version: u32,
+    /// Version of the agent.
+    pub agent: &'static str,
+    /// What it was compiled for.
+    pub arch: &'static str,
+    /// Which int8 kernels run.
+    pub kernels: &'static str,
+    /// The arithmetic they compute.
+    pub arithmetic: &'static str,
+}
+
+impl Header {
+    /// The line of this build.
+    pub fn of_this_program() -> Header {
+        Header {
+            schema_version: 1,
+            agent: env!("CARGO_PKG_VERSION"),
+            arch: std::env::consts::ARCH,
+            kernels: "portable",
+            arithmetic: "f32-rne/1",
+        }
+    }
+}
+
+/// One inference.
+#[derive(Serialize)]
+pub struct Inference {
+    pub kind: &'static str,
+    pub sample: usize,
+    pub class: usize,
+    pub label: Option<String>,
+    pub logits: Vec<f32>,
+}
+
+/// What `probe` found.
+#[derive(Serialize)]
+pub struct Probed {
+    pub kind: &'static str,
+    /// Probes in the bundle.
+    pub probes: usize,
+    /// Samples on which the board's integers differ from the host's.
+    pub differing: Vec<usize>,
+}
+
+/// What `validate` found.
+#[derive(Serialize)]
+pub struct Validation {
+    pub kind: &'static str,
+    /// Samples run.
+    pub n: usize,
+    /// Samples with a label, and how many of them the student got right.
+    pub labelled: usize,
+    pub correct: usize,
+    /// Samples with a teacher's choice, and on how many the student chose the same.
+    pub answered: usize,
+    pub agreeing: usize,
+    /// Integers the student produced in all, and their digest.
+    pub integers: u64,
+    pub digest: String,
+    /// The class chosen for each sample.
+    pub classes: Vec<usize>,
+    pub seconds: f64,
+}
+
+/// What `bench` measured.
+#[derive(Serialize)]
+pub struct Benchmark {
+    pub kind: &'static str,
+    pub latency: Latency,
+    /// Reading, checking and preparing the student.
+    pub load_ms: f64,
+    /// Activations of the plan, where one plan is the whole student.
+    pub arena_bytes: Option<usize>,
+    /// Highest resident memory of the process (VmHWM).
+    pub peak_rss_bytes: Option<u64>,
+    pub environment: Environment,
+}
+
+/// Print one line.
+pub fn emit(value: &impl Serialize) -> anyhow::Result<()> {
+    let line = serde_json::to_string(value)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Did the reader of stdout go away, as with `| head -1`?
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}

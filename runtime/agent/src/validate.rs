@@ -1,0 +1,72 @@
+//! `validate`: every sample of the bundle, once.
+
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use limbeck_engine::{Integers, argmax};
+
+use crate::Loaded;
+use crate::output::{Validation, emit};
+
+/// Run all samples on `threads` threads.
+pub fn validate(loaded: &Loaded, threads: usize) -> Result<ExitCode> {
+    let start = Instant::now();
+    let samples = &loaded.bundle.samples;
+    let results = run_all(loaded, threads)?;
+    let mut validation = Validation {
+        kind: "validate",
+        n: samples.len(),
+        labelled: 0,
+        correct: 0,
+        answered: 0,
+        agreeing: 0,
+        integers: results.iter().map(|(_, integers)| integers.count).sum(),
+        digest: limbeck_engine::combined_digest(results.iter().map(|(_, integers)| *integers)),
+        classes: results.iter().map(|(class, _)| *class).collect(),
+        seconds: 0.0,
+    };
+    for (sample, &class) in samples.iter().zip(&validation.classes) {
+        let matches = |expected: Option<u16>| expected.map(|e| e as usize == class);
+        validation.labelled += matches(sample.label).is_some() as usize;
+        validation.correct += (matches(sample.label) == Some(true)) as usize;
+        validation.answered += matches(sample.teacher).is_some() as usize;
+        validation.agreeing += (matches(sample.teacher) == Some(true)) as usize;
+    }
+    validation.seconds = start.elapsed().as_secs_f64();
+    emit(&validation)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Class and integers of every sample, in order, whatever the number of threads.
+fn run_all(loaded: &Loaded, threads: usize) -> Result<Vec<(usize, Integers)>> {
+    let count = loaded.bundle.samples.len();
+    let next = AtomicUsize::new(0);
+    let results: Mutex<Vec<(usize, Result<(usize, Integers)>)>> = Mutex::new(Vec::with_capacity(count));
+    let one = |worker: &mut limbeck_engine::StudentWorker<'_>, i: usize| -> Result<(usize, Integers)> {
+        let mut logits = vec![0.0; loaded.student.output_len()];
+        let integers = worker.run_hashed(&loaded.input(i)?, &mut logits)?;
+        Ok((argmax(&logits), integers))
+    };
+    let work = || -> Result<()> {
+        let mut worker = loaded.student.worker()?;
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= count {
+                return Ok(());
+            }
+            let result = one(&mut worker, i);
+            results.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((i, result));
+        }
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.clamp(1, count.max(1))).map(|_| scope.spawn(work)).collect();
+        work()?;
+        others.into_iter().try_for_each(|t| t.join().map_err(|_| anyhow::anyhow!("a thread died"))?)
+    })?;
+    let mut results = results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    results.sort_by_key(|(i, _)| *i);
+    results.into_iter().map(|(i, r)| r.with_context(|| format!("sample {i}"))).collect()
+}
