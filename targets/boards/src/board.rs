@@ -1,0 +1,208 @@
+//! A board and where to find it.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::nearest::nearest;
+use crate::parse::{self, BoardError};
+
+/// Everything Limbeck has to know about a board.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Board {
+    /// Name: that of its file.
+    pub name: String,
+    /// One line for people.
+    pub title: String,
+    /// Rust target; `host` in the file is resolved here.
+    pub triple: String,
+    /// First part of the triple.
+    pub arch: String,
+    /// How the agent is linked.
+    pub libc: Libc,
+    /// Core, as compilers name it. For people: kernels are chosen when the program starts.
+    pub cpu: Option<String>,
+    /// How files and commands get there.
+    pub transport: Transport,
+    /// Working folder on the board, as written; see [`Board::workdir_path`].
+    pub workdir: String,
+    /// Longest that one command on the board may take.
+    pub timeout_s: u64,
+}
+
+/// How the agent is linked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Libc {
+    /// Nothing is asked of the board: no loader, no library.
+    Static,
+    /// Against the C library of the board.
+    Gnu,
+}
+
+/// How files and commands get to the board.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// The board is this machine.
+    Local,
+    /// This machine, each program behind an emulator.
+    Exec {
+        /// Emulator and its arguments.
+        runner: Vec<String>,
+    },
+}
+
+/// The boards that come with Limbeck. To add one: write the file, list it here.
+const BUILTIN: &[(&str, &str)] =
+    &[("host", include_str!("../boards/host.toml")), ("qemu-aarch64", include_str!("../boards/qemu-aarch64.toml"))];
+
+impl Board {
+    /// The board of a name (a user's own before a built-in one) or of a path: something with a `/` or ending in
+    /// `.toml`.
+    pub fn find(name_or_path: &str) -> Result<Board, BoardError> {
+        Board::find_in(name_or_path, limbeck_home().map(|home| home.join("boards")).as_deref())
+    }
+
+    /// The same, with the folder of the user's own boards given.
+    pub fn find_in(name_or_path: &str, user_boards: Option<&Path>) -> Result<Board, BoardError> {
+        if name_or_path.contains(['/', '\\']) || name_or_path.ends_with(".toml") {
+            return parse::read(Path::new(name_or_path));
+        }
+        let own = user_boards.map(parse::in_folder).unwrap_or_default();
+        if let Some((_, path)) = own.iter().find(|(name, _)| name == name_or_path) {
+            return parse::read(path);
+        }
+        if let Some((name, text)) = BUILTIN.iter().find(|(name, _)| *name == name_or_path) {
+            return parse_builtin(name, text);
+        }
+        let mut known: Vec<String> = BUILTIN.iter().map(|(name, _)| name.to_string()).collect();
+        known.extend(own.into_iter().map(|(name, _)| name));
+        known.sort();
+        known.dedup();
+        let nearest = nearest(name_or_path, known.iter().map(String::as_str)).map(str::to_owned);
+        Err(BoardError::Unknown { name: name_or_path.to_owned(), nearest, known })
+    }
+
+    /// The boards that come with Limbeck.
+    pub fn builtin() -> Vec<Board> {
+        // Their text is part of the program and a test reads every one, so none is dropped here.
+        BUILTIN.iter().filter_map(|(name, text)| parse_builtin(name, text).ok()).collect()
+    }
+
+    /// Is the board's program the same as one built for this machine without a target?
+    pub fn is_host_triple(&self) -> bool {
+        self.triple == host_triple()
+    }
+
+    /// The working folder as an absolute path.
+    ///
+    /// Boards on this machine (local and exec) follow `LIMBECK_HOME`: `$LIMBECK_HOME/work/<name>`.
+    pub fn workdir_path(&self) -> Result<PathBuf, BoardError> {
+        self.workdir_below(env_path("LIMBECK_HOME"), env_path("HOME"))
+    }
+
+    fn workdir_below(&self, limbeck_home: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf, BoardError> {
+        if let (Some(limbeck_home), Transport::Local | Transport::Exec { .. }) = (limbeck_home, &self.transport) {
+            return Ok(limbeck_home.join("work").join(&self.name));
+        }
+        match (self.workdir.strip_prefix("~/"), home) {
+            (None, _) => Ok(PathBuf::from(&self.workdir)),
+            (Some(rest), Some(home)) => Ok(home.join(rest)),
+            (Some(_), None) => Err(BoardError::NoHome { board: self.name.clone(), workdir: self.workdir.clone() }),
+        }
+    }
+}
+
+fn parse_builtin(name: &str, text: &str) -> Result<Board, BoardError> {
+    parse::parse(name, Path::new(&format!("<built-in>/{name}.toml")), text)
+}
+
+/// Limbeck's folder of this user: `$LIMBECK_HOME`, or `~/.limbeck`; `None` without a home folder.
+pub fn limbeck_home() -> Option<PathBuf> {
+    env_path("LIMBECK_HOME").or_else(|| Some(env_path("HOME")?.join(".limbeck")))
+}
+
+/// A folder named by an environment variable, made absolute; an empty variable is an unset one.
+fn env_path(variable: &str) -> Option<PathBuf> {
+    let value = std::env::var_os(variable).filter(|v| !v.is_empty())?;
+    std::path::absolute(value).ok()
+}
+
+/// The Rust target of the machine this program runs on.
+pub fn host_triple() -> String {
+    use std::env::consts::{ARCH, OS};
+    let arch = match ARCH {
+        "arm" => "armv7",
+        "riscv64" => "riscv64gc",
+        "x86" => "i686",
+        arch => arch,
+    };
+    match OS {
+        "linux" => {
+            let libc = if cfg!(target_env = "musl") { "musl" } else { "gnu" };
+            let float = if ARCH == "arm" { "eabihf" } else { "" };
+            format!("{arch}-unknown-linux-{libc}{float}")
+        }
+        "macos" => format!("{arch}-apple-darwin"),
+        "windows" => format!("{arch}-pc-windows-msvc"),
+        os => format!("{arch}-unknown-{os}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_board_is_good_and_listed() {
+        let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/boards")).unwrap().count();
+        assert_eq!(files, BUILTIN.len(), "a board file is not listed in BUILTIN");
+        for (name, text) in BUILTIN {
+            let board = parse_builtin(name, text).unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(board.workdir, format!("~/.limbeck/work/{name}"), "one folder a board");
+        }
+        assert_eq!(Board::builtin().len(), BUILTIN.len());
+    }
+
+    #[test]
+    fn host_is_this_machine_and_qemu_is_not() {
+        let none = None;
+        let host = Board::find_in("host", none).unwrap();
+        assert!(host.is_host_triple() && host.transport == Transport::Local);
+        let qemu = Board::find_in("qemu-aarch64", none).unwrap();
+        assert_eq!(qemu.triple, "aarch64-unknown-linux-musl");
+        assert!(!qemu.is_host_triple());
+    }
+
+    #[test]
+    fn an_unknown_board_lists_the_known_and_the_nearest() {
+        let message = Board::find_in("qemu-aarch", None).unwrap_err().to_string();
+        assert_eq!(message, "no board `qemu-aarch`, did you mean `qemu-aarch64`?; known boards: host, qemu-aarch64");
+    }
+
+    #[test]
+    fn own_boards_come_from_a_folder_or_a_path_and_win() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("host.toml");
+        std::fs::write(&path, BUILTIN[0].1.replace("This machine", "Mine")).unwrap();
+        assert_eq!(Board::find_in("host", Some(folder.path())).unwrap().title, "Mine");
+        assert_eq!(Board::find_in(path.to_str().unwrap(), None).unwrap().title, "Mine");
+        let message = Board::find_in("./none.toml", None).unwrap_err().to_string();
+        assert!(message.contains("none.toml"), "{message}");
+        let message = Board::find_in("hots", Some(folder.path())).unwrap_err().to_string();
+        assert!(message.contains("did you mean `host`?"), "{message}");
+    }
+
+    #[test]
+    fn the_working_folder_follows_limbeck_home() {
+        let board = Board::find_in("host", None).unwrap();
+        let (limbeck, home) = (Some(PathBuf::from("/l")), Some(PathBuf::from("/home/me")));
+        assert_eq!(board.workdir_below(limbeck, home.clone()).unwrap(), Path::new("/l/work/host"));
+        assert_eq!(board.workdir_below(None, home).unwrap(), Path::new("/home/me/.limbeck/work/host"));
+        let message = board.workdir_below(None, None).unwrap_err().to_string();
+        assert!(message.contains("LIMBECK_HOME"), "{message}");
+        let absolute = Board { workdir: "/var/lib/limbeck".into(), ..board };
+        assert_eq!(absolute.workdir_below(None, None).unwrap(), Path::new("/var/lib/limbeck"));
+    }
+}

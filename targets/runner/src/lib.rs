@@ -1,0 +1,45 @@
+//! Cross-build the agent, install it on a board, start it, collect what it says.
+//!
+//! ```text
+//! doctor ─► build_agent ─► install ────────────► Installed::agent("validate") ─► JSON lines
+//! (tools)   cargo, ELF     lock, space, put,     deadline, whole process group,
+//!           checked        probe, switch         exit code passed through
+//! ```
+//!
+//! On the board everything stands below one folder that needs no root:
+//!
+//! ```text
+//! <workdir>/lock                 held while anything is installed, run or measured
+//! <workdir>/slots/<n>/agent      one whole install; never changed once `current` points to it
+//! <workdir>/slots/<n>/bundle
+//! <workdir>/current  ─► slots/<n>        switched by one rename
+//! <workdir>/previous ─► slots/<n-1>      what `rollback` goes back to
+//! ```
+//!
+//! A kill or power cut at any point leaves `current` on a whole slot, the old or the new one.
+//!
+//! Ctrl-C: children run in process groups of their own, so a terminal does not reach them. A program that uses this
+//! crate calls [`interrupt`] from its handler; every running agent is killed and the calls return
+//! [`RunnerError::Interrupted`].
+
+#![forbid(unsafe_code)]
+
+mod build;
+mod elf;
+mod error;
+mod install;
+mod lock;
+mod process;
+mod toolchain;
+mod transport;
+
+// Build.
+pub use build::{Agent, BuildOptions, build_agent};
+pub use elf::static_check;
+pub use toolchain::{Finding, doctor};
+// Install and run.
+pub use error::RunnerError;
+pub use install::{Installed, install, rollback};
+pub use lock::Lock;
+pub use process::{Output, interrupt};
+pub use transport::{Copied, Job, Local, Transport, transport_for};
