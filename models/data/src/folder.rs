@@ -1,0 +1,425 @@
+//! A folder of images: `<root>/<class>/*.jpg`, or images only.
+//!
+//! Class folders sorted by name are the labels, unless the card's labels are given: then every class folder must be
+//! one of them, and labels count in the card's order. Files are sorted by name within their class and classes take
+//! turns (the first file of each class, then the second of each, …), so that the first n samples are as balanced as n
+//! allows; a limit takes exactly those. Hidden files, files that are no images by name, and folders without images are
+//! passed over and counted.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use limbeck_files::FileError;
+use sha2::{Digest, Sha256};
+
+use crate::decode;
+use crate::parallel::{self, Progress};
+use crate::{DataError, Dataset, Sample};
+
+/// How to open an [`ImageFolder`].
+#[derive(Clone, Debug, Default)]
+pub struct FolderOptions {
+    /// What [`ImageFolder::verify`] does with a file that does not decode.
+    pub on_corrupt: OnCorrupt,
+    /// The card's labels, in order.
+    pub labels: Option<Vec<String>>,
+    /// At most this many samples, balanced over the classes.
+    pub limit: Option<usize>,
+}
+
+/// What to do with a file that does not decode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnCorrupt {
+    /// Stop, naming it.
+    #[default]
+    Refuse,
+    /// Leave it out, and say so.
+    Skip,
+}
+
+/// A file that [`ImageFolder::verify`] left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The file, relative to the folder.
+    pub id: String,
+    /// What the decoder said.
+    pub why: String,
+}
+
+/// One size that occurs in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SizeExample {
+    /// Columns.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Images of this size.
+    pub count: usize,
+    /// The first of them, relative to the folder.
+    pub id: String,
+}
+
+/// A folder of JPEG and PNG files.
+#[derive(Clone, Debug)]
+pub struct ImageFolder {
+    root: PathBuf,
+    name: String,
+    labels: Vec<String>,
+    on_corrupt: OnCorrupt,
+    entries: Vec<Entry>,
+    ignored: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    /// Relative to the root, with `/`.
+    id: String,
+    path: PathBuf,
+    label: Option<u16>,
+}
+
+/// What stands directly in a folder.
+#[derive(Default)]
+struct Listing {
+    images: Vec<String>,
+    folders: Vec<String>,
+    ignored: usize,
+}
+
+impl ImageFolder {
+    /// List `path`; nothing is decoded yet.
+    pub fn open(path: &Path, options: &FolderOptions) -> Result<ImageFolder, DataError> {
+        if !path.exists() {
+            return Err(DataError::Missing { path: path.to_owned() });
+        }
+        let top = list(path)?;
+        let mut ignored = top.ignored;
+        let mut classes: Vec<(&str, Vec<String>)> = Vec::new();
+        for folder in &top.folders {
+            let inside = list(&path.join(folder))?;
+            ignored += inside.ignored + inside.folders.len();
+            match inside.images.is_empty() {
+                true => log::warn!("{}: no images in `{folder}`; passed over", path.display()),
+                false => classes.push((folder, inside.images)),
+            }
+        }
+        if let (Some(image), Some((folder, _))) = (top.images.first(), classes.first()) {
+            let (image, folder) = (image.clone(), (*folder).to_owned());
+            return Err(DataError::Mixed { path: path.to_owned(), image, folder });
+        }
+        if top.images.is_empty() && classes.is_empty() || options.limit == Some(0) {
+            return Err(DataError::Empty { path: path.to_owned(), ignored });
+        }
+        if classes.len() > u16::MAX as usize {
+            return Err(DataError::TooManyClasses { path: path.to_owned(), classes: classes.len() });
+        }
+        let sorted = || classes.iter().map(|(folder, _)| (*folder).to_owned()).collect();
+        let labels = options.labels.clone().unwrap_or_else(sorted);
+        let mut entries: Vec<Entry> = Vec::new();
+        if classes.is_empty() {
+            entries.extend(top.images.iter().map(|id| Entry { path: path.join(id), id: id.clone(), label: None }));
+        }
+        let mut turns: Vec<(usize, Entry)> = Vec::new();
+        for (folder, files) in &classes {
+            let label = labels.iter().take(u16::MAX as usize).position(|l| l == folder);
+            let Some(label) = label else {
+                let (path, folder) = (path.to_owned(), (*folder).to_owned());
+                return Err(DataError::UnknownClass { path, folder, labels });
+            };
+            turns.extend(files.iter().enumerate().map(|(turn, file)| {
+                let path = path.join(folder).join(file);
+                (turn, Entry { id: format!("{folder}/{file}"), path, label: Some(label as u16) })
+            }));
+        }
+        // Stable: within a turn the classes stay in the order of their names.
+        turns.sort_by_key(|(turn, _)| *turn);
+        entries.extend(turns.into_iter().map(|(_, entry)| entry));
+        entries.truncate(options.limit.unwrap_or(usize::MAX));
+        let name = path.canonicalize().ok().and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
+        Ok(ImageFolder {
+            root: path.to_owned(),
+            name: name.unwrap_or_else(|| path.display().to_string()),
+            labels,
+            on_corrupt: options.on_corrupt,
+            entries,
+            ignored,
+        })
+    }
+
+    /// The folder, as it was named.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Files and folders that were passed over.
+    pub fn ignored(&self) -> usize {
+        self.ignored
+    }
+
+    /// Every sample has a label.
+    pub fn is_labeled(&self) -> bool {
+        self.entries.iter().all(|e| e.label.is_some())
+    }
+
+    /// The file of sample `i`; panics past the end.
+    pub fn file(&self, i: usize) -> &Path {
+        &self.entries[i].path
+    }
+
+    /// Decode every file on all cores. Returns the folder without the files that are corrupt and a list of those, or,
+    /// with [`OnCorrupt::Refuse`], the first of them as an error. A file that cannot be read at all is always an error.
+    pub fn verify(self, progress: Progress<'_>) -> Result<(ImageFolder, Vec<Skipped>), DataError> {
+        let verdicts = parallel::try_map(self.entries.len(), progress, |i| match self.image(i) {
+            Ok(_) => Ok(None),
+            Err(DataError::Corrupt { why, .. }) if self.on_corrupt == OnCorrupt::Skip => Ok(Some(why)),
+            Err(error) => Err(error),
+        })?;
+        let ImageFolder { entries, .. } = self;
+        let (mut good, mut skipped) = (Vec::new(), Vec::new());
+        for (entry, verdict) in entries.into_iter().zip(verdicts) {
+            match verdict {
+                None => good.push(entry),
+                Some(why) => skipped.push(Skipped { id: entry.id, why }),
+            }
+        }
+        if good.is_empty() {
+            return Err(DataError::Empty { path: self.root, ignored: self.ignored + skipped.len() });
+        }
+        Ok((ImageFolder { entries: good, ..self }, skipped))
+    }
+
+    /// The sizes that occur, most frequent first, from the headers of all files. A corrupt header is an error: skip such
+    /// files with [`ImageFolder::verify`] first.
+    pub fn sizes(&self) -> Result<Vec<SizeExample>, DataError> {
+        let sizes = parallel::try_map(self.entries.len(), &|_| (), |i| {
+            let path = self.file(i);
+            decode::size(&limbeck_files::read(path)?, path)
+        })?;
+        let mut found: BTreeMap<(u32, u32), (usize, usize)> = BTreeMap::new();
+        for (i, size) in sizes.into_iter().enumerate() {
+            found.entry(size).or_insert((0, i)).0 += 1;
+        }
+        let example = |((width, height), (count, first)): ((u32, u32), (usize, usize))| SizeExample {
+            width,
+            height,
+            count,
+            id: self.entries[first].id.clone(),
+        };
+        let mut sizes: Vec<SizeExample> = found.into_iter().map(example).collect();
+        sizes.sort_by_key(|s| std::cmp::Reverse(s.count));
+        Ok(sizes)
+    }
+
+    fn entry(&self, i: usize) -> Result<&Entry, DataError> {
+        let none = || DataError::NoSample { name: self.name.clone(), index: i, len: self.entries.len() };
+        self.entries.get(i).ok_or_else(none)
+    }
+
+    fn image(&self, i: usize) -> Result<limbeck_answers::Image, DataError> {
+        let path = &self.entry(i)?.path;
+        decode::decode(&limbeck_files::read(path)?, path)
+    }
+}
+
+impl Dataset for ImageFolder {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn labels(&self) -> &[String] {
+        &self.labels
+    }
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+    fn id(&self, i: usize) -> String {
+        self.entries.get(i).map_or_else(|| format!("sample {i}"), |e| e.id.clone())
+    }
+    fn sample(&self, i: usize) -> Result<Sample, DataError> {
+        Ok(Sample { image: self.image(i)?, label: self.entry(i)?.label, objects: vec![], mask: None })
+    }
+
+    /// For each sample: length of the id (u64, little-endian), id, length of the file, file.
+    fn sha256(&self) -> Result<String, DataError> {
+        let mut hash = Sha256::new();
+        for entry in &self.entries {
+            let bytes = limbeck_files::read(&entry.path)?;
+            for part in [entry.id.as_bytes(), &bytes] {
+                hash.update((part.len() as u64).to_le_bytes());
+                hash.update(part);
+            }
+        }
+        Ok(limbeck_files::hex(&hash.finalize()))
+    }
+}
+
+/// What stands in `path`, sorted; links are followed.
+fn list(path: &Path) -> Result<Listing, DataError> {
+    let at = |source: io::Error| FileError { path: path.to_owned(), doing: "list", source };
+    let mut listing = Listing::default();
+    for entry in fs::read_dir(path).map_err(at)? {
+        let entry = entry.map_err(at)?;
+        let Ok(name) = entry.file_name().into_string() else {
+            log::warn!("{}: passed over: the name is not UTF-8", entry.path().display());
+            listing.ignored += 1;
+            continue;
+        };
+        let mut kind = entry.file_type().map_err(at)?;
+        if kind.is_symlink() {
+            // A link to nothing counts as a file that is no image.
+            match fs::metadata(entry.path()) {
+                Ok(meta) => kind = meta.file_type(),
+                Err(error) => log::warn!("{}: passed over: {error}", entry.path().display()),
+            }
+        }
+        match (name.starts_with('.'), kind.is_dir(), kind.is_file() && is_image(&name)) {
+            (false, true, _) => listing.folders.push(name),
+            (false, _, true) => listing.images.push(name),
+            _ => listing.ignored += 1,
+        }
+    }
+    listing.images.sort_unstable();
+    listing.folders.sort_unstable();
+    Ok(listing)
+}
+
+fn is_image(name: &str) -> bool {
+    let extension = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or_default();
+    ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{ImageFormat, RgbImage};
+
+    fn put(root: &Path, file: &str, side: u32) {
+        let path = root.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let format = ImageFormat::from_path(&path).unwrap();
+        let seed = file.bytes().map(u32::from).sum::<u32>();
+        RgbImage::from_fn(side, side, |x, y| image::Rgb([(seed + x) as u8, y as u8, 7]))
+            .save_with_format(&path, format)
+            .unwrap();
+    }
+
+    fn folder(files: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for file in files {
+            put(root.path(), file, 8);
+        }
+        root
+    }
+
+    fn open(root: &Path) -> Result<ImageFolder, DataError> {
+        ImageFolder::open(root, &FolderOptions::default())
+    }
+
+    fn ids(folder: &ImageFolder) -> Vec<String> {
+        (0..folder.len()).map(|i| folder.id(i)).collect()
+    }
+
+    #[test]
+    fn classes_take_turns_and_a_limit_keeps_the_balance() {
+        let root = folder(&["cat/b.png", "cat/a.JPG", "cat/c.jpeg", "dog/1.png", "emu/1.png", "emu/2.png"]);
+        fs::write(root.path().join("cat/notes.txt"), "x").unwrap();
+        fs::write(root.path().join(".hidden.png"), "x").unwrap();
+        fs::create_dir(root.path().join("empty")).unwrap();
+        let all = open(root.path()).unwrap();
+        assert_eq!(all.labels(), ["cat", "dog", "emu"]);
+        assert_eq!(ids(&all), ["cat/a.JPG", "dog/1.png", "emu/1.png", "cat/b.png", "emu/2.png", "cat/c.jpeg"]);
+        assert_eq!((all.ignored(), all.is_labeled(), all.sample(4).unwrap().label), (2, true, Some(2)));
+        let limited = ImageFolder::open(root.path(), &FolderOptions { limit: Some(4), ..Default::default() }).unwrap();
+        assert_eq!(ids(&limited), ids(&all)[..4]);
+        assert_ne!(limited.sha256().unwrap(), all.sha256().unwrap());
+    }
+
+    #[test]
+    fn the_cards_order_of_labels_counts() {
+        let root = folder(&["cat/a.png", "dog/b.png"]);
+        let labels = |l: &[&str]| FolderOptions {
+            labels: Some(l.iter().map(|l| l.to_string()).collect()),
+            ..Default::default()
+        };
+        let with = |l: &[&str]| ImageFolder::open(root.path(), &labels(l));
+        let turned = with(&["dog", "emu", "cat"]).unwrap();
+        let found: Vec<_> = (0..2).map(|i| (turned.id(i), turned.sample(i).unwrap().label.unwrap())).collect();
+        assert_eq!(found, [("cat/a.png".to_owned(), 2), ("dog/b.png".to_owned(), 0)]);
+        assert_eq!(turned.sha256().unwrap(), with(&["cat", "dog"]).unwrap().sha256().unwrap());
+        let error = with(&["cat", "frog"]).unwrap_err().to_string();
+        assert!(error.contains("`dog`") && error.contains("cat, frog"), "{error}");
+    }
+
+    #[test]
+    fn a_flat_folder_is_unlabeled() {
+        let root = folder(&["b.png", "a.jpg"]);
+        let flat = open(root.path()).unwrap();
+        assert_eq!(
+            (ids(&flat), flat.labels().len(), flat.is_labeled()),
+            (vec!["a.jpg".to_owned(), "b.png".to_owned()], 0, false)
+        );
+        assert_eq!(flat.sample(0).unwrap().label, None);
+    }
+
+    #[test]
+    fn folders_that_cannot_be_used_say_why() {
+        let mixed = folder(&["cat/a.png", "b.png"]);
+        let empty = tempfile::tempdir().unwrap();
+        fs::write(empty.path().join("readme.md"), "x").unwrap();
+        let file = folder(&["b.png"]);
+        let cases = [
+            (mixed.path().to_owned(), "images (b.png) and class folders (cat)"),
+            (empty.path().to_owned(), "no images here or in the folders directly inside (1 other entries)"),
+            (PathBuf::from("/no/such/folder"), "/no/such/folder: no such image folder"),
+            (file.path().join("b.png"), "b.png: list: "),
+        ];
+        for (path, expected) in cases {
+            let error = open(&path).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let none = ImageFolder::open(mixed.path(), &FolderOptions { limit: Some(0), ..Default::default() });
+        assert!(none.is_err());
+    }
+
+    #[test]
+    fn corrupt_files_are_refused_or_skipped_by_name() {
+        let root = folder(&["cat/a.png", "cat/b.png", "dog/c.jpg"]);
+        fs::write(root.path().join("cat/b.png"), "not a picture").unwrap();
+        let error = open(root.path()).unwrap().verify(&|_| ()).unwrap_err().to_string();
+        assert!(error.contains("b.png") && error.contains("skip"), "{error}");
+        let skip = FolderOptions { on_corrupt: OnCorrupt::Skip, ..Default::default() };
+        let (good, skipped) = ImageFolder::open(root.path(), &skip).unwrap().verify(&|_| ()).unwrap();
+        assert_eq!(ids(&good), ["cat/a.png", "dog/c.jpg"]);
+        assert_eq!((skipped.len(), skipped[0].id.as_str()), (1, "cat/b.png"));
+        for file in ["cat/a.png", "dog/c.jpg"] {
+            fs::write(root.path().join(file), "").unwrap();
+        }
+        let all_bad = ImageFolder::open(root.path(), &skip).unwrap().verify(&|_| ());
+        assert!(matches!(all_bad, Err(DataError::Empty { ignored: 3, .. })));
+    }
+
+    #[test]
+    fn mixed_sizes_are_listed_with_an_example() {
+        let root = folder(&["cat/a.png", "cat/b.jpg"]);
+        put(root.path(), "dog/big.jpg", 20);
+        let sizes = open(root.path()).unwrap().sizes().unwrap();
+        let found: Vec<_> = sizes.iter().map(|s| (s.width, s.height, s.count, s.id.as_str())).collect();
+        assert_eq!(found, [(8, 8, 2, "cat/a.png"), (20, 20, 1, "dog/big.jpg")]);
+    }
+
+    #[test]
+    fn the_hash_follows_content_and_names() {
+        let root = folder(&["cat/a.png", "cat/b.png"]);
+        let hash = || open(root.path()).unwrap().sha256().unwrap();
+        let before = hash();
+        assert_eq!(before, hash());
+        fs::rename(root.path().join("cat/b.png"), root.path().join("cat/c.png")).unwrap();
+        let renamed = hash();
+        assert_ne!(before, renamed);
+        let mut bytes = fs::read(root.path().join("cat/a.png")).unwrap();
+        bytes.push(0);
+        fs::write(root.path().join("cat/a.png"), bytes).unwrap();
+        assert_ne!(renamed, hash());
+    }
+}

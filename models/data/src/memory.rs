@@ -1,0 +1,88 @@
+//! A data set decoded once and kept.
+
+use limbeck_answers::Image;
+
+use crate::parallel::{self, Progress};
+use crate::{DataError, Dataset, Sample};
+
+/// Every sample of another data set, decoded: training reads each of them every epoch.
+#[derive(Clone, Debug)]
+pub struct MemoryDataset {
+    name: String,
+    labels: Vec<String>,
+    ids: Vec<String>,
+    samples: Vec<Sample>,
+    sha256: String,
+}
+
+impl MemoryDataset {
+    /// Decode all of `dataset` on all cores. The first sample that fails is the error.
+    pub fn load(dataset: &dyn Dataset, progress: Progress<'_>) -> Result<MemoryDataset, DataError> {
+        Ok(MemoryDataset {
+            name: dataset.name().to_owned(),
+            labels: dataset.labels().to_vec(),
+            ids: (0..dataset.len()).map(|i| dataset.id(i)).collect(),
+            samples: parallel::try_map(dataset.len(), progress, |i| dataset.sample(i))?,
+            sha256: dataset.sha256()?,
+        })
+    }
+
+    /// Sample `i` without a copy; panics past the end.
+    pub fn get(&self, i: usize) -> &Sample {
+        &self.samples[i]
+    }
+
+    /// All images, in order.
+    pub fn images(&self) -> impl ExactSizeIterator<Item = &Image> {
+        self.samples.iter().map(|s| &s.image)
+    }
+
+    /// Bytes that pixels, masks and boxes take.
+    pub fn bytes(&self) -> usize {
+        let of = |s: &Sample| s.image.rgb.len() + s.mask.as_ref().map_or(0, Vec::len) + size_of_val(&s.objects[..]);
+        self.samples.iter().map(of).sum::<usize>() + self.samples.len() * size_of::<Sample>()
+    }
+}
+
+impl Dataset for MemoryDataset {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn labels(&self) -> &[String] {
+        &self.labels
+    }
+    fn len(&self) -> usize {
+        self.samples.len()
+    }
+    fn id(&self, i: usize) -> String {
+        self.ids.get(i).cloned().unwrap_or_else(|| format!("sample {i}"))
+    }
+    fn sample(&self, i: usize) -> Result<Sample, DataError> {
+        let none = || DataError::NoSample { name: self.name.clone(), index: i, len: self.samples.len() };
+        self.samples.get(i).cloned().ok_or_else(none)
+    }
+    fn sha256(&self) -> Result<String, DataError> {
+        Ok(self.sha256.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{SceneConfig, Scenes, Shift};
+
+    #[test]
+    fn memory_holds_what_the_set_gives() {
+        let config = SceneConfig { seed: 1, size: 32, samples: 23, shift: Shift::default() };
+        let scenes = Scenes::new(config).unwrap();
+        let memory = MemoryDataset::load(&scenes, &|_| ()).unwrap();
+        assert_eq!((memory.len(), memory.labels(), memory.name()), (23, scenes.labels(), scenes.name()));
+        assert_eq!(memory.sha256().unwrap(), scenes.sha256().unwrap());
+        for i in 0..23 {
+            assert_eq!(memory.get(i), &scenes.sample(i).unwrap());
+            assert_eq!(memory.id(i), scenes.id(i));
+        }
+        assert!(memory.bytes() > 23 * 4 * 32 * 32);
+        assert!(memory.sample(23).unwrap_err().to_string().contains("no sample 23"));
+    }
+}
