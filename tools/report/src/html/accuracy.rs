@@ -1,0 +1,102 @@
+//! Accuracy: a bar with its confidence whisker for each model in each place, and the table.
+
+use super::text::{Bar, Column, T, hash, panel, table};
+use crate::numbers::{Interval, count, interval, percent, percent_fine, wilson95};
+use crate::schema::{Accuracy, Report};
+
+const LEGEND: &str = "<p class=\"legend\"><span class=\"key c-top1\"></span> top-1 \
+    <span class=\"key c-agree\"></span> agreement with the teacher \
+    <span class=\"whisker\">├─┤</span> 95\u{a0}% confidence (Wilson)</p>\n";
+
+pub(super) fn section(report: &Report) -> String {
+    if report.accuracy.is_empty() {
+        return String::new();
+    }
+    let bars: String = report.accuracy.iter().map(|row| bar(row).html()).collect();
+    let columns = [
+        Column::Words("what, where"),
+        Column::Number("top-1"),
+        Column::Number("95 % interval"),
+        Column::Number("right"),
+        Column::Number("of"),
+        Column::Number("agrees with teacher"),
+        Column::Number("agrees with host"),
+        Column::Words("integers"),
+    ];
+    let rows: Vec<_> = report.accuracy.iter().map(cells).collect();
+    let note = match report.integers_are_equal() {
+        Some(true) => {
+            "<p class=\"note good\">Every place produced the same integers: the hashes are equal, \
+             so accuracy in one place is accuracy in all of them.</p>\n"
+        }
+        Some(false) => {
+            "<p class=\"note bad\">The places did not produce the same integers: the hashes differ. \
+             The same student on the same samples must give equal hashes.</p>\n"
+        }
+        None => "",
+    };
+    let table = table("Accuracy of each model in each place", &columns, &rows);
+    panel("Accuracy", &format!("<div class=\"bars\">\n{bars}</div>\n{LEGEND}{note}{table}"))
+}
+
+fn interval_of(row: &Accuracy) -> Option<Interval> {
+    row.top1?;
+    wilson95(row.correct, row.n)
+}
+
+fn bar(row: &Accuracy) -> Bar {
+    let percent_of = |rate: f64| if rate.is_finite() { rate.clamp(0.0, 1.0) * 100.0 } else { 0.0 };
+    let mut drawing = String::new();
+    let mut values = Vec::new();
+    let mut spoken = Vec::new();
+    if let Some(top1) = row.top1 {
+        let width = percent_of(top1);
+        drawing += &format!("<rect class=\"c-top1\" x=\"0\" y=\"2\" width=\"{width:.2}%\" height=\"10\" rx=\"2\"/>");
+        values.push(format!("<b>{}</b>", percent(top1)));
+        spoken.push(format!("top-1 {}", percent(top1)));
+    }
+    if let Some(agreement) = row.agreement_with_teacher {
+        let width = percent_of(agreement);
+        let (y, height) = if row.top1.is_some() { (13, 3) } else { (2, 14) };
+        drawing += &format!(
+            "<rect class=\"c-agree\" x=\"0\" y=\"{y}\" width=\"{width:.2}%\" height=\"{height}\" rx=\"1.5\"/>"
+        );
+        values.push(format!("agrees {}", percent(agreement)));
+        spoken.push(format!("agreement with the teacher {}", percent(agreement)));
+    }
+    if let Some(i) = interval_of(row) {
+        let (low, high) = (percent_of(i.low), percent_of(i.high));
+        let whisker = format!(
+            "<line x1=\"{low:.2}%\" x2=\"{high:.2}%\" y1=\"7\" y2=\"7\"/>\
+             <line x1=\"{low:.2}%\" x2=\"{low:.2}%\" y1=\"3\" y2=\"11\"/>\
+             <line x1=\"{high:.2}%\" x2=\"{high:.2}%\" y1=\"3\" y2=\"11\"/>"
+        );
+        drawing += &format!("<g class=\"halo\">{whisker}</g><g class=\"error\">{whisker}</g>");
+        spoken.push(format!("95 % interval {}", interval(i)));
+    }
+    if values.is_empty() {
+        values.push("not measured".into());
+        spoken.push("not measured".into());
+    }
+    Bar {
+        name: row.subject.clone(),
+        value: values.join(" · "),
+        title: format!("{}: {}", row.subject, spoken.join(", ")),
+        drawing,
+    }
+}
+
+fn cells(row: &Accuracy) -> Vec<String> {
+    let rate = |rate: Option<f64>| rate.map_or_else(|| "–".into(), percent_fine);
+    let labelled = row.top1.is_some();
+    vec![
+        T(&row.subject).to_string(),
+        rate(row.top1),
+        interval_of(row).map_or_else(|| "–".into(), interval),
+        if labelled { count(row.correct) } else { "–".into() },
+        count(row.n),
+        rate(row.agreement_with_teacher),
+        rate(row.agreement_with_host),
+        row.integers_hash.as_deref().map_or_else(|| "–".into(), hash),
+    ]
+}

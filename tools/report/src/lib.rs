@@ -1,0 +1,48 @@
+//! The report of a run: its schema, and one offline HTML page of it.
+//!
+//! ```
+//! use limbeck_report::{Accuracy, Report, Verdict, html, summary};
+//!
+//! let mut report = Report::new("scenes, host only", "2026-03-01T12:00:00Z", "0.1.0");
+//! report.verdict = Verdict::Pass;
+//! report.accuracy.push(Accuracy {
+//!     subject: "int8 on host".into(),
+//!     top1: Some(0.815),
+//!     correct: 1630,
+//!     n: 2000,
+//!     ..Accuracy::default()
+//! });
+//! assert!(summary(&report).contains("81.5 %"));
+//! assert!(html::render(&report).contains("int8 on host"));
+//! ```
+//!
+//! The JSON ([`Report::write_json`]) is the product; the page ([`html`]) and the terminal table ([`summary()`]) are
+//! views of it. They add only what follows from the record: intervals from counts ([`wilson95`]), ratios of sizes,
+//! whether hashes are equal.
+
+#![forbid(unsafe_code)]
+
+mod json;
+mod lookup;
+mod numbers;
+mod schema;
+mod summary;
+
+pub mod html;
+
+// The record.
+pub use schema::{
+    Accuracy, Agent, Board, Bundle, FloatNode, KeyValue, Latency, Model, Quantization, Report, SCHEMA_VERSION, Size,
+    Source, Training, Verdict, Window,
+};
+// Its file.
+pub use json::ReportError;
+// Its views, and what helps to fill it in.
+pub use numbers::{Interval, thin_samples, wilson95};
+pub use summary::summary;
+
+/// Names come from files and boards: control characters and text-direction overrides become U+FFFD.
+fn printable(text: &str) -> String {
+    let hostile = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if hostile(c) { '\u{fffd}' } else { c }).collect()
+}

@@ -1,0 +1,340 @@
+//! What a report says: plain records, written and read as JSON.
+//!
+//! The JSON is the product, the HTML a view of it: everything on the page comes from these fields. A field that was
+//! not measured is absent (`None`), never zero. Times are microseconds (`_us`) or seconds, sizes bytes, rates 0..=1.
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the JSON this build writes, and the newest it reads.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Everything known about one run, from teacher to board.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`] of the writer.
+    pub schema_version: u32,
+    /// One line for the head of the page, "scenes: teacher to int8 on qemu-aarch64".
+    pub title: String,
+    /// When the run ended, RFC 3339, given by the caller ("2026-03-01T12:00:00Z").
+    pub created: String,
+    /// Version of the tool that made the run.
+    pub tool_version: String,
+    /// Whether to believe and accept the numbers.
+    pub verdict: Verdict,
+    /// Why the verdict is what it is, one sentence each; also what passed, if worth saying.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// Teacher, student before, float student after, int8 student: those that took part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<Model>,
+    /// How well each of them does on the test samples, where it ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accuracy: Vec<Accuracy>,
+    /// The fine-distillation, if this run did one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub training: Option<Training>,
+    /// The quantization, if this run did one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
+    /// The file that was deployed, if one was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Bundle>,
+    /// One entry per board that the student ran on, the host included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub boards: Vec<Board>,
+    /// Files worth comparing by size: models, bundle, agent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sizes: Vec<Size>,
+    /// Every input file, by hash.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Source>,
+    /// The exact commands that make these numbers again, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
+}
+
+/// The one word at the head of the report.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Verdict {
+    /// Measured under the protocol, and inside every budget.
+    Pass,
+    /// Measured under the protocol, and outside a budget or unequal where it must be equal.
+    Fail,
+    /// The measurement itself cannot be trusted; numbers are shown and marked.
+    #[default]
+    Invalid,
+}
+
+impl Verdict {
+    /// "PASS", "FAIL" or "INVALID", as in the JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Pass => "PASS",
+            Verdict::Fail => "FAIL",
+            Verdict::Invalid => "INVALID",
+        }
+    }
+}
+
+/// A model file that took part.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// Its part in the run: "teacher", "student before", "student after", "int8 student".
+    pub role: String,
+    /// File or architecture name.
+    pub name: String,
+    /// SHA-256 of the file, 64 hex digits.
+    pub sha256: String,
+    /// Size of the file.
+    pub bytes: u64,
+    /// Trainable numbers in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
+    /// Multiply-accumulates per inference of one sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macs: Option<u64>,
+}
+
+/// One model in one place, against labels and against its references.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Accuracy {
+    /// What ran where: "teacher", "student before", "int8 on host", "int8 on qemu-aarch64", …
+    /// A model's role, then " on " and a board's id if it ran on one: the views find size and latency by these words.
+    pub subject: String,
+    /// Share of samples whose first answer is the label, 0..=1; absent without labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top1: Option<f64>,
+    /// Samples answered right; 0 where there are no labels.
+    #[serde(default)]
+    pub correct: u64,
+    /// Samples asked.
+    pub n: u64,
+    /// Share of samples answered as the teacher does, 0..=1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement_with_teacher: Option<f64>,
+    /// Share of samples answered as the same student does on the host, 0..=1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement_with_host: Option<f64>,
+    /// Hash over every integer the student produced; equal hashes, equal integers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integers_hash: Option<String>,
+    /// How the number was made, one sentence.
+    #[serde(default)]
+    pub how: String,
+}
+
+/// What the fine-distillation did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// Passes over the training samples.
+    pub epochs: u64,
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// "sgd, momentum 0.9", "adam", …
+    pub optimiser: String,
+    /// Highest learning rate of the schedule.
+    pub learning_rate: f64,
+    /// Temperature of the soft targets.
+    pub temperature: f64,
+    /// Training samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<u64>,
+    /// Mean loss of each epoch, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loss: Vec<f64>,
+    /// Agreement with the teacher after each epoch, 0..=1, in order; on `agreement_on`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agreement: Vec<f64>,
+    /// Which samples the agreement is of: "training samples, as they pass", "held-out samples".
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub agreement_on: String,
+}
+
+/// What the quantizer did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quantization {
+    /// Samples that set the ranges.
+    pub calibration_samples: u64,
+    /// "per-channel symmetric s8 weights, per-tensor u8 activations, MSE ranges", …
+    pub method: String,
+    /// Arithmetic id of the plan: "f32-rne/1".
+    pub arithmetic: String,
+    /// Nodes left in float, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub float_nodes: Vec<FloatNode>,
+}
+
+/// A node that the quantizer left in float.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FloatNode {
+    /// Name and operator in the graph.
+    pub node: String,
+    /// Why it stayed.
+    pub reason: String,
+}
+
+/// The file that was deployed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Bundle {
+    /// File name.
+    pub name: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+    /// What is in it: version, student, plan, answers, probe vectors, signer, …
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contents: Vec<KeyValue>,
+}
+
+/// What happened on one board.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Board {
+    /// Board id: "host", "qemu-aarch64", …
+    pub board: String,
+    /// Its full name.
+    pub title: String,
+    /// The board is an emulator: counts and integers are facts, milliseconds are not.
+    #[serde(default)]
+    pub emulated: bool,
+    /// What the preflight read: kernel, CPU part, governor, frequency, temperature, load. Unreadable is "unknown".
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environment: Vec<KeyValue>,
+    /// The program that ran there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
+    /// Latency of one inference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// Most memory the agent ever held resident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_rss_bytes: Option<u64>,
+    /// Arena the int8 plan asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arena_bytes: Option<u64>,
+}
+
+/// One line of a card.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyValue {
+    /// Left column.
+    pub key: String,
+    /// Right column.
+    pub value: String,
+}
+
+impl KeyValue {
+    /// `key` and `value` as given.
+    pub fn new(key: impl Into<String>, value: impl Into<String>) -> KeyValue {
+        KeyValue { key: key.into(), value: value.into() }
+    }
+}
+
+/// The program on the board.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Agent {
+    /// SHA-256 of the executable.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Compiler, linker, target triple and kernel set that made it.
+    pub toolchain: String,
+}
+
+/// The latency of one inference under a named protocol.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// "single-stream v1".
+    pub protocol: String,
+    /// Short windows: fit for a look, not for a claim.
+    pub quick: bool,
+    /// Runs before the first window.
+    pub warm_up_runs: u64,
+    /// Seconds before the first window.
+    pub warm_up_seconds: f64,
+    /// The very first inference.
+    pub first_us: f64,
+    /// Median of the windows' medians: the number to quote.
+    pub score_us: f64,
+    /// Median of all samples.
+    pub p50_us: f64,
+    /// 90th percentile, where `n` supports it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p90_us: Option<f64>,
+    /// 95th percentile, where `n` supports it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p95_us: Option<f64>,
+    /// 99th percentile, where `n` supports it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_us: Option<f64>,
+    /// Fastest sample.
+    pub min_us: f64,
+    /// Slowest sample.
+    pub max_us: f64,
+    /// Samples taken in all windows.
+    pub n: u64,
+    /// The samples, or an even pick of them ([`crate::thin_samples`]) if `n` is larger; then the page says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub samples_us: Vec<f64>,
+    /// The windows, in order of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
+    /// Noise, drift, anything the reader should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// One measuring window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    /// Samples in it.
+    pub n: u64,
+    /// Fastest.
+    pub min_us: f64,
+    /// Median.
+    pub p50_us: f64,
+    /// Slowest.
+    pub max_us: f64,
+}
+
+/// A file and its size.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Size {
+    /// What it is: "teacher.onnx", "agent (aarch64, static)".
+    pub name: String,
+    /// How large.
+    pub bytes: u64,
+    /// An aside: "stripped", "float weights", or nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// An input file, by hash.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// What it is to the run: "teacher", "teacher card", "answers", "test data".
+    pub role: String,
+    /// File or folder name.
+    pub name: String,
+    /// SHA-256 of the contents.
+    pub sha256: String,
+    /// Size, where it is one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+impl Report {
+    /// An empty report: verdict INVALID ("nothing was measured") until the caller fills it in.
+    pub fn new(title: impl Into<String>, created: impl Into<String>, tool_version: impl Into<String>) -> Report {
+        Report {
+            schema_version: SCHEMA_VERSION,
+            title: title.into(),
+            created: created.into(),
+            tool_version: tool_version.into(),
+            ..Report::default()
+        }
+    }
+}
