@@ -46,6 +46,8 @@ enum Role {
     Integer(Box<IntegerNode>),
     /// Part of the integer node at this index, or a dequantization: gone after the rewrite.
     Covered,
+    /// Does not depend on the input: tract folds it.
+    Constant,
     Float(String),
 }
 
@@ -79,6 +81,10 @@ fn assign_roles(view: &QdqGraph) -> Vec<Role> {
     let mut roles: Vec<Option<Role>> = nodes.iter().map(|_| None).collect();
     for (i, node) in nodes.iter().enumerate() {
         if roles[i].is_some() || matches!(node.op.as_str(), "QuantizeLinear" | "DequantizeLinear") {
+            continue;
+        }
+        if view.is_constant(node) {
+            roles[i] = Some(Role::Constant);
             continue;
         }
         match view.integer_node(i) {
@@ -144,6 +150,7 @@ fn levels(view: &QdqGraph, roles: &[Role]) -> Vec<usize> {
                     }
                 }
             }
+            Role::Constant => {}
             Role::Float(_) => {
                 levels[i] = seen.map(|&(level, integer)| level + integer as usize).max().unwrap_or(0);
                 for output in &node.outputs {
@@ -163,7 +170,7 @@ fn float_nodes(view: &QdqGraph, roles: &[Role]) -> Vec<FloatNode> {
     float.collect()
 }
 
-/// For every integer activation that is read in float or by a later region: the levels that read it.
+/// The integer activations that are read in float, by a later region, or by whoever runs the model.
 fn exported_activations(view: &QdqGraph, roles: &[Role], levels: &[usize]) -> BTreeSet<String> {
     let mut level_of: HashMap<&str, usize> = HashMap::new();
     for (i, role) in roles.iter().enumerate() {
@@ -327,6 +334,7 @@ fn rewrite(
         match role {
             // Floats of a level run before its integers.
             Role::Float(_) => ordered.push((levels[i] * 2, i, node.clone())),
+            Role::Constant => ordered.push((0, i, node.clone())),
             _ if constant_dq => ordered.push((0, i, node.clone())),
             _ => {}
         }

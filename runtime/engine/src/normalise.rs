@@ -1,8 +1,8 @@
 //! Graph → the same function in fewer kinds of node. Every later stage starts from the result.
 //!
-//! In order: constants are folded, `Identity` and inference-time `Dropout` go, batch norm is folded into the
-//! convolution or matrix product before it, zero padding and `auto_pad` move into the convolution, every convolution
-//! and `Gemm` gets a bias, and every constant gets one reader. Input and output names stay.
+//! In order: constants are folded, `Identity` and inference-time `Dropout` go, zero padding and `auto_pad` move into the
+//! convolution, batch norm is folded into the convolution or matrix product before it, every convolution and `Gemm`
+//! gets a bias, and every float constant gets one reader. Input and output names stay.
 //!
 //! Folding changes the float result by rounding only.
 

@@ -1,7 +1,7 @@
 //! One rule per operator: given dL/dy, wire dL/dx for every input that a trained tensor stands behind.
 //!
-//! To add one: write `fn name(b, op, g)` in the file of its kind, add a line to [`apply`], add a case to the
-//! finite-difference suite in `tests.rs`. The formulas are in reference order: docs quote the forward line.
+//! To add one: write `fn name(b, op, g)` in the file of its kind, add a line to [`apply`], add a case to
+//! `tests/finite_differences.rs`. The formulas are in reference order: docs quote the forward line.
 
 mod binary;
 mod conv;
