@@ -1,0 +1,96 @@
+//! `limbeck`: from a teacher to a measured int8 student on a board.
+//!
+//! A verb is a stage, a module of [`verbs`], and one file written. `pipeline` runs them all on your model, `demo` on ours.
+//! Results go to stdout, progress and logs to stderr. Exit codes are in [`exit`].
+
+#![forbid(unsafe_code)]
+
+mod console;
+mod exit;
+mod inputs;
+mod record;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use console::Console;
+
+#[derive(Parser)]
+#[command(
+    name = "limbeck",
+    version,
+    about = "Fine-distil, quantize, deploy and measure small ONNX students on ARM boards",
+    after_help = exit::HELP
+)]
+struct Arguments {
+    /// No progress on stderr.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Log more on stderr (-v info, -vv debug).
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// The whole road on the built-in scenes, teacher and student.
+    Demo(verbs::demo::Arguments),
+    /// The whole road on your teacher, student and images.
+    Pipeline(verbs::pipeline::Arguments),
+    /// Run a teacher over a data set and keep its answers.
+    Teach(verbs::teach::Arguments),
+    /// Fine-tune a float student against the answers.
+    Distill(verbs::distill::Arguments),
+    /// Quantize a float student to int8 (ONNX QDQ).
+    Quantize(verbs::quantize::Arguments),
+    /// Accuracy of any model, float or int8, on this machine.
+    Evaluate(verbs::evaluate::Arguments),
+    /// Put student, card and test samples into one deployable file.
+    Bundle(verbs::bundle::Arguments),
+    /// Build the agent for a board and install it there with a bundle.
+    Deploy(verbs::deploy::Arguments),
+    /// Accuracy of a bundle on a board, compared with this machine.
+    Validate(verbs::validate::Arguments),
+    /// Latency and memory of a bundle on a board.
+    Bench(verbs::bench::Arguments),
+    /// Render report.json as HTML and print its summary.
+    Report(verbs::report::Arguments),
+    /// What of a model runs in integers, and why the rest does not.
+    Inspect(verbs::inspect::Arguments),
+    /// What is missing to build for a board, and the command that fixes it.
+    Doctor(verbs::doctor::Arguments),
+    /// The boards that Limbeck knows.
+    Board(verbs::board::Arguments),
+    /// Train the two models that the demo ships, from nothing.
+    Zoo(verbs::zoo::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let console = Console::start(arguments.quiet, arguments.verbose);
+    let result = match arguments.verb {
+        Verb::Demo(a) => verbs::demo::run(&a, &console),
+        Verb::Pipeline(a) => verbs::pipeline::run(&a, &console),
+        Verb::Teach(a) => verbs::teach::run(&a, &console),
+        Verb::Distill(a) => verbs::distill::run(&a, &console),
+        Verb::Quantize(a) => verbs::quantize::run(&a, &console),
+        Verb::Evaluate(a) => verbs::evaluate::run(&a, &console),
+        Verb::Bundle(a) => verbs::bundle::run(&a, &console),
+        Verb::Deploy(a) => verbs::deploy::run(&a, &console),
+        Verb::Validate(a) => verbs::validate::run(&a, &console),
+        Verb::Bench(a) => verbs::bench::run(&a, &console),
+        Verb::Report(a) => verbs::report::run(&a, &console),
+        Verb::Inspect(a) => verbs::inspect::run(&a, &console),
+        Verb::Doctor(a) => verbs::doctor::run(&a, &console),
+        Verb::Board(a) => verbs::board::run(&a, &console),
+        Verb::Zoo(a) => verbs::zoo::run(&a, &console),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&error),
+    }
+}

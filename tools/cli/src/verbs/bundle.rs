@@ -1,0 +1,116 @@
+//! `limbeck bundle`: student + card + test samples → one deployable file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use limbeck_answers::{Answers, Expected, View};
+use limbeck_bundle::{Bundle, BundledSample, Probe, Samples};
+use limbeck_data::Dataset;
+use limbeck_engine::{Student, argmax};
+use limbeck_report::KeyValue;
+
+use crate::console::Console;
+use crate::inputs::{DataArguments, ModelFile, file_name};
+use crate::record::ReportArguments;
+
+/// Samples whose integers the host computes for the board to repeat.
+const PROBES: usize = 8;
+
+/// Put student, card and test samples into one file that a board needs nothing else for.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Arguments {
+    /// The student (ONNX, float or int8); its card is the .toml beside it.
+    #[arg(long)]
+    pub student: PathBuf,
+    /// Another card.
+    #[arg(long)]
+    pub card: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: DataArguments,
+    /// The teacher's answers over the same data, for agreement on the board.
+    #[arg(long)]
+    pub answers: Option<PathBuf>,
+    /// The bundle to write.
+    #[arg(long)]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub report: ReportArguments,
+}
+
+/// See the module.
+pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
+    let student = ModelFile::read(&arguments.student, arguments.card.as_deref())?;
+    let dataset = arguments.data.open(&student.card, console)?;
+    let answers = arguments.answers.as_deref().map(Answers::open).transpose()?;
+    if let Some(answers) = &answers {
+        answers.check(&Expected {
+            dataset_sha256: Some(dataset.sha256()?),
+            labels: Some(student.card.labels.clone()),
+            ..Expected::default()
+        })?;
+    }
+    let mut samples = Samples::default();
+    for i in 0..dataset.len() {
+        let sample = dataset.sample(i)?;
+        let teacher = match &answers {
+            Some(answers) => {
+                let mut logits = vec![0.0; answers.classes()];
+                answers.logits_into(i as u64, View::Identity, &mut logits)?;
+                u16::try_from(argmax(&logits)).ok()
+            }
+            None => None,
+        };
+        samples.push(BundledSample { image: sample.image, label: sample.label, teacher });
+    }
+    let probes = probes(&student, &samples)?;
+    let mut sources = BTreeMap::from([
+        ("student".to_owned(), limbeck_files::sha256_file(&student.path)?),
+        ("data".to_owned(), dataset.sha256()?),
+    ]);
+    if let Some(answers) = &answers {
+        sources.insert("answers".into(), answers.sha256().into());
+        sources.insert("teacher".into(), answers.manifest().teacher.sha256.clone());
+    }
+    let onnx = limbeck_files::read(&student.path)?;
+    let mut bundle = Bundle::new(&file_name(&student.path), onnx, student.card.clone(), samples);
+    bundle.manifest.probes = probes;
+    bundle.manifest.sources = sources;
+    console.check()?;
+    bundle.write(&arguments.out)?;
+    let bytes = limbeck_files::read(&arguments.out)?;
+    let (samples, probes) = (bundle.samples.len(), bundle.manifest.probes.len());
+    console.say(format!(
+        "bundle     {} ({} bytes: {samples} samples, {probes} probes)",
+        arguments.out.display(),
+        bytes.len()
+    ));
+    arguments.report.update(|report| {
+        report.bundle = Some(limbeck_report::Bundle {
+            name: file_name(&arguments.out),
+            sha256: limbeck_files::sha256_hex(&bytes),
+            bytes: bytes.len() as u64,
+            contents: vec![
+                KeyValue::new("student", format!("{}, {} bytes", bundle.manifest.name, bundle.student.len())),
+                KeyValue::new("samples", samples.to_string()),
+                KeyValue::new("probes", probes.to_string()),
+            ],
+        });
+    })
+}
+
+/// What this machine computes for the first samples.
+fn probes(student: &ModelFile, samples: &Samples) -> Result<Vec<Probe>> {
+    let engine = Student::load(&student.model).with_context(|| format!("student {}", student.path.display()))?;
+    let preprocess = student.preprocess(&engine)?;
+    let mut worker = engine.worker()?;
+    let (mut x, mut logits) = (vec![0.0; preprocess.len()], vec![0.0; engine.output_len()]);
+    let mut probes = vec![];
+    for (sample, bundled) in samples.iter().enumerate().take(PROBES) {
+        preprocess.run(&bundled.image, View::Identity, &mut x).with_context(|| format!("sample {sample}"))?;
+        let integers = worker.run_hashed(&x, &mut logits)?;
+        let digest = format!("{:032x}", integers.digest);
+        probes.push(Probe { sample, class: argmax(&logits), integers: integers.count, digest });
+    }
+    Ok(probes)
+}

@@ -1,0 +1,159 @@
+//! `limbeck distill`: float student + answers → better float student.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use limbeck_adapt::{Loss, Rule};
+use limbeck_answers::{Answers, Expected};
+use limbeck_data::Dataset;
+use limbeck_distill::{Recipe, Target, distill};
+use limbeck_report::Training;
+
+use crate::console::Console;
+use crate::inputs::{DataArguments, ModelFile, threads};
+use crate::record::{ReportArguments, put_model};
+
+/// Which update rule.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptimiserName {
+    /// Adam (decoupled weight decay).
+    Adam,
+    /// SGD with Nesterov momentum 0.9.
+    Sgd,
+}
+
+/// Fine-tune a float student against the teacher's answers: forward and backward through tract.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Arguments {
+    /// The student (ONNX, float); its card is the .toml beside it.
+    #[arg(long)]
+    pub student: PathBuf,
+    /// Another card.
+    #[arg(long)]
+    pub card: Option<PathBuf>,
+    /// The answers file.
+    #[arg(long)]
+    pub answers: PathBuf,
+    #[command(flatten)]
+    pub data: DataArguments,
+    /// The student to write.
+    #[arg(long)]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub recipe: RecipeArguments,
+    /// Threads (default: all cores); the result is the same for any number.
+    #[arg(long)]
+    pub threads: Option<usize>,
+    #[command(flatten)]
+    pub report: ReportArguments,
+}
+
+/// How to train.
+#[derive(clap::Args, Clone, Debug)]
+pub struct RecipeArguments {
+    /// Passes over the data.
+    #[arg(long, default_value_t = 4)]
+    pub epochs: usize,
+    /// Samples a step.
+    #[arg(long, default_value_t = 64, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub batch: usize,
+    /// Peak learning rate; a cosine brings it to zero.
+    #[arg(long, default_value_t = 1e-3)]
+    pub rate: f32,
+    /// Update rule.
+    #[arg(long, value_enum, default_value = "adam")]
+    pub optimiser: OptimiserName,
+    /// Temperature of the softened distributions.
+    #[arg(long, default_value_t = 4.0)]
+    pub temperature: f32,
+    /// Weight of the cross-entropy with the labels; 0 needs no labels.
+    #[arg(long, default_value_t = 0.0)]
+    pub label_weight: f32,
+    /// Weight decay.
+    #[arg(long, default_value_t = 0.0)]
+    pub weight_decay: f32,
+    /// Largest L2 norm of a step's gradients.
+    #[arg(long, default_value_t = 5.0)]
+    pub clip: f32,
+    /// Draws the order of samples and views.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+impl Default for RecipeArguments {
+    fn default() -> Self {
+        let recipe = Recipe::default();
+        RecipeArguments {
+            epochs: recipe.epochs,
+            batch: recipe.batch,
+            rate: recipe.rate,
+            optimiser: OptimiserName::Adam,
+            temperature: recipe.loss.temperature,
+            label_weight: recipe.loss.label_weight,
+            weight_decay: recipe.weight_decay,
+            clip: recipe.clip,
+            seed: recipe.seed,
+        }
+    }
+}
+
+impl RecipeArguments {
+    fn recipe(&self, threads: usize) -> Result<Recipe> {
+        let positive = [("--rate", self.rate), ("--temperature", self.temperature), ("--clip", self.clip)];
+        if let Some((name, value)) = positive.into_iter().find(|(_, v)| !(v.is_finite() && *v > 0.0)) {
+            return Err(crate::exit::usage(format!("{name} {value}: must be above 0")));
+        }
+        Ok(Recipe {
+            loss: Loss { temperature: self.temperature, teacher_weight: 1.0, label_weight: self.label_weight },
+            epochs: self.epochs,
+            batch: self.batch,
+            rate: self.rate,
+            rule: if self.optimiser == OptimiserName::Adam { Rule::ADAM } else { Rule::SGD },
+            weight_decay: self.weight_decay,
+            clip: self.clip,
+            seed: self.seed,
+            threads,
+            ..Recipe::default()
+        })
+    }
+}
+
+/// See the module.
+pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
+    let recipe = arguments.recipe.recipe(threads(arguments.threads))?;
+    let student = ModelFile::read(&arguments.student, arguments.card.as_deref())?;
+    let answers = Answers::open(&arguments.answers)?;
+    let dataset = arguments.data.open(&student.card, console)?;
+    answers.check(&Expected {
+        dataset_sha256: Some(dataset.sha256()?),
+        labels: Some(student.card.labels.clone()),
+        ..Expected::default()
+    })?;
+    let stage = console.stage("distill", "images");
+    let target = Target::Answers(&answers);
+    let distilled = distill(&student.model, &student.card, &dataset, target, &recipe, &stage)
+        .with_context(|| format!("student {}", student.path.display()))?;
+    let last = distilled.epochs.last();
+    let result = last.map_or("no epochs".into(), |e| format!("loss {:.4}, agrees {:.2}%", e.loss, e.agreement * 100.0));
+    let seconds = stage.done(&format!("{} {result}", arguments.out.display()));
+    student.write_next_to(&distilled.model, &arguments.out)?;
+    let mut outcome = Ok(());
+    arguments.report.update(|report| {
+        outcome = put_model(report, "student before", &student.path, Some(student.model.parameters() as u64)).and_then(
+            |()| put_model(report, "student after", &arguments.out, Some(distilled.model.parameters() as u64)),
+        );
+        report.training = Some(Training {
+            epochs: distilled.epochs.len() as u64,
+            steps: distilled.steps as u64,
+            seconds,
+            optimiser: format!("{:?}", arguments.recipe.optimiser).to_lowercase(),
+            learning_rate: recipe.rate as f64,
+            temperature: recipe.loss.temperature as f64,
+            samples: Some(dataset.len() as u64),
+            loss: distilled.epochs.iter().map(|e| e.loss).collect(),
+            agreement: distilled.epochs.iter().map(|e| e.agreement).collect(),
+            agreement_on: "the training samples, while training".into(),
+        });
+    })?;
+    outcome
+}

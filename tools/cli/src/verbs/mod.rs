@@ -1,0 +1,19 @@
+//! One module a verb. Each has `Arguments`, whose help is the verb's manual, and `run`.
+//!
+//! `pipeline` calls the others with arguments of its own: what it does can be done by hand, verb by verb.
+
+pub mod bench;
+pub mod board;
+pub mod bundle;
+pub mod demo;
+pub mod deploy;
+pub mod distill;
+pub mod doctor;
+pub mod evaluate;
+pub mod inspect;
+pub mod pipeline;
+pub mod quantize;
+pub mod report;
+pub mod teach;
+pub mod validate;
+pub mod zoo;
