@@ -134,7 +134,8 @@ fn check(name: &str, model: Model) {
 #[test]
 fn convolutions_of_every_geometry() {
     // (name, kernel, stride, dilation, pads, group, output size); input 4 × 9 × 8
-    let cases: [(&str, [usize; 4], i64, i64, [i64; 4], i64, [usize; 2]); 12] = [
+    type Case = (&'static str, [usize; 4], i64, i64, [i64; 4], i64, [usize; 2]);
+    let cases: [Case; 12] = [
         ("3x3 same", [5, 4, 3, 3], 1, 1, [1, 1, 1, 1], 1, [9, 8]),
         ("3x3 valid", [5, 4, 3, 3], 1, 1, [0, 0, 0, 0], 1, [7, 6]),
         ("3x3 stride 2", [5, 4, 3, 3], 2, 1, [1, 1, 1, 1], 1, [5, 4]),

@@ -40,12 +40,15 @@ pub fn validate(loaded: &Loaded, threads: usize) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Class and integers of one sample.
+type Ran = (usize, Integers);
+
 /// Class and integers of every sample, in order, whatever the number of threads.
-fn run_all(loaded: &Loaded, threads: usize) -> Result<Vec<(usize, Integers)>> {
+fn run_all(loaded: &Loaded, threads: usize) -> Result<Vec<Ran>> {
     let count = loaded.bundle.samples.len();
     let next = AtomicUsize::new(0);
-    let results: Mutex<Vec<(usize, Result<(usize, Integers)>)>> = Mutex::new(Vec::with_capacity(count));
-    let one = |worker: &mut limbeck_engine::StudentWorker<'_>, i: usize| -> Result<(usize, Integers)> {
+    let results: Mutex<Vec<(usize, Result<Ran>)>> = Mutex::new(Vec::with_capacity(count));
+    let one = |worker: &mut limbeck_engine::StudentWorker<'_>, i: usize| -> Result<Ran> {
         let mut logits = vec![0.0; loaded.student.output_len()];
         let integers = worker.run_hashed(&loaded.input(i)?, &mut logits)?;
         Ok((argmax(&logits), integers))

@@ -3,7 +3,8 @@
 //! A bundle is a tar archive (any tool opens it) with exactly these members, in this order:
 //!
 //! ```text
-//! manifest.json   format version, what made it, sha-256 of every other member, probes
+//! manifest.json   format version, what made it, sha-256 of the members below, probes
+//! manifest.sha256 sha-256 of manifest.json
 //! student.onnx    float or QDQ
 //! card.toml       the student's card
 //! samples.bin     test samples: pixels, labels, the teacher's choices (layout: `samples`)
@@ -31,6 +32,7 @@ pub use samples::{BundledSample, Samples};
 pub const FORMAT: u32 = 1;
 
 const MANIFEST: &str = "manifest.json";
+const MANIFEST_HASH: &str = "manifest.sha256";
 const STUDENT: &str = "student.onnx";
 const CARD: &str = "card.toml";
 const SAMPLES: &str = "samples.bin";
@@ -106,7 +108,7 @@ pub enum BundleError {
         found: u32,
     },
     /// A member's hash is not what the manifest says.
-    #[error("{}: `{member}` is damaged (its sha-256 differs from the manifest); copy the bundle again", path.display())]
+    #[error("{}: `{member}` is damaged (its sha-256 is not the one that was written); copy the bundle again", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -134,9 +136,15 @@ impl Bundle {
     /// Write the file, whole or not at all. Equal bundles give equal bytes.
     pub fn write(&self, path: &Path) -> Result<(), BundleError> {
         let manifest = serde_json::to_vec_pretty(&self.manifest).unwrap_or_default();
+        let hash = sha256_hex(&manifest);
         let (card, samples) = (self.card.to_toml().into_bytes(), self.samples.emit());
-        let members: [(&str, &[u8]); 4] =
-            [(MANIFEST, &manifest), (STUDENT, &self.student), (CARD, &card), (SAMPLES, &samples)];
+        let members: [(&str, &[u8]); 5] = [
+            (MANIFEST, &manifest),
+            (MANIFEST_HASH, hash.as_bytes()),
+            (STUDENT, &self.student),
+            (CARD, &card),
+            (SAMPLES, &samples),
+        ];
         write_atomic(path, |out| {
             let mut archive = tar::Builder::new(out);
             for (name, bytes) in members {
@@ -161,10 +169,13 @@ impl Bundle {
         let wrong = |why: String| BundleError::NotABundle { path: path.to_owned(), why };
         let mut members = members(bytes).map_err(wrong)?;
         let mut take = |name: &str| members.remove(name).ok_or_else(|| wrong(format!("it has no `{name}`")));
-        let manifest = take(MANIFEST)?;
+        let (manifest, hash) = (take(MANIFEST)?, take(MANIFEST_HASH)?);
         let (student, card, samples) = (take(STUDENT)?, take(CARD)?, take(SAMPLES)?);
         if let Some(extra) = members.keys().next() {
             return Err(wrong(format!("it holds `{extra}`, which no bundle has")));
+        }
+        if hash != sha256_hex(&manifest).as_bytes() {
+            return Err(BundleError::Damaged { path: path.to_owned(), member: MANIFEST.into() });
         }
         #[derive(Deserialize)]
         struct Version {
@@ -277,6 +288,15 @@ mod tests {
         bytes[at] ^= 1;
         let error = Bundle::parse(&bytes, &path).unwrap_err().to_string();
         assert!(error.contains("student.onnx") && error.contains("damaged"), "{error}");
+    }
+
+    #[test]
+    fn a_changed_byte_in_the_manifest_is_refused() {
+        let (_dir, path, mut bytes) = bytes();
+        let at = bytes.windows(6).position(|w| w == b"\"tiny\"").unwrap();
+        bytes[at + 1] = b'T';
+        let error = Bundle::parse(&bytes, &path).unwrap_err().to_string();
+        assert!(error.contains("manifest.json") && error.contains("damaged"), "{error}");
     }
 
     #[test]

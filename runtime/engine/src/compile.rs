@@ -307,7 +307,7 @@ impl RegionBuilder {
     fn columns_to_nhwc(&self, x: TensorId, weights: Vec<i8>) -> Vec<i8> {
         let shape = self.spec.tensors[x].shape;
         let (pixels, channels) = ((shape.h * shape.w) as usize, shape.c as usize);
-        if pixels == 1 || weights.len() % (pixels * channels).max(1) != 0 {
+        if pixels == 1 || !weights.len().is_multiple_of((pixels * channels).max(1)) {
             return weights;
         }
         let reorder = |row: &[i8]| -> Vec<i8> {

@@ -68,6 +68,13 @@ pub(crate) struct QdqGraph<'a> {
     facts: &'a HashMap<String, Fact>,
 }
 
+/// Constant weights: their shape, their integers, one scale per output channel.
+struct Weights<'a> {
+    dims: &'a [usize],
+    data: &'a [i8],
+    scale: Vec<f32>,
+}
+
 /// Why a node is not integer arithmetic.
 type Reason = String;
 
@@ -136,7 +143,7 @@ impl<'a> QdqGraph<'a> {
     }
 
     /// `value` as a dequantized constant: its integers and one scale per channel of `axis`.
-    fn weights(&self, value: &str, axis: usize) -> Result<(&'a [usize], &'a [i8], Vec<f32>), Reason> {
+    fn weights(&self, value: &str, axis: usize) -> Result<Weights<'a>, Reason> {
         let dq = self.producer(value).filter(|n| n.op == "DequantizeLinear");
         let dq = dq.ok_or_else(|| format!("its weights \"{value}\" are not quantized"))?;
         let tensor = dq.input(0).and_then(|w| self.graph.initializers.get(w));
@@ -154,7 +161,7 @@ impl<'a> QdqGraph<'a> {
             Some(many) if many.len() == channels && dq.int("axis", 1) == axis as i64 => many.to_vec(),
             _ => return Err(format!("its weights \"{value}\" are not scaled per output channel")),
         };
-        Ok((&tensor.dims, data, scale))
+        Ok(Weights { dims: &tensor.dims, data, scale })
     }
 
     /// `value` as a dequantized i32 bias; zeros when the node has none.
@@ -276,7 +283,7 @@ impl<'a> QdqGraph<'a> {
     }
 
     fn conv(&self, node: &Node) -> Result<Kind, Reason> {
-        let (dims, weights, scale) = self.weights(node.input(1).unwrap_or_default(), 0)?;
+        let Weights { dims, data: weights, scale } = self.weights(node.input(1).unwrap_or_default(), 0)?;
         let &[o, i, kh, kw] = dims else { return Err(format!("its kernel has rank {}", dims.len())) };
         if node.text("auto_pad").is_some_and(|a| a != "NOTSET") {
             return Err("it pads by auto_pad; normalise the model first".into());
@@ -305,7 +312,7 @@ impl<'a> QdqGraph<'a> {
         }
         let rows_are_outputs = node.op == "Gemm" && node.int("transB", 0) == 1;
         let axis = if rows_are_outputs { 0 } else { 1 };
-        let (dims, data, scale) = self.weights(node.input(1).unwrap_or_default(), axis)?;
+        let Weights { dims, data, scale } = self.weights(node.input(1).unwrap_or_default(), axis)?;
         let &[rows, columns] = dims else { return Err(format!("its weights have rank {}", dims.len())) };
         let (outputs, weights) = if rows_are_outputs {
             (rows, data.to_vec())
