@@ -57,7 +57,7 @@ impl Installed {
         Ok(Installed { transport, slot: slot_path(&workdir, number), number, timeout, lock })
     }
 
-    /// Run the agent on the board: `agent <args[0]> <bundle> <args[1..]>`, for example `&["bench", "--quick"]`.
+    /// Run the agent on the board: `agent <args[0]> <bundle> <args[1..]>`, for example `&["bench", "--full"]`.
     ///
     /// The agent speaks JSON lines; `on_line` gets each as it comes, the first one with the `schema_version`, which is
     /// checked. An exit code other than 0 is [`RunnerError::Agent`]; lines that came before it were given on.

@@ -144,13 +144,22 @@ impl ModelFile {
 
     /// Write a model, and this card beside it.
     pub fn write_next_to(&self, model: &Model, out: &Path) -> Result<()> {
-        if let Some(folder) = out.parent().filter(|p| !p.as_os_str().is_empty()) {
-            limbeck_files::create_dir(folder)?;
-        }
+        prepare_out(out)?;
         model.write(out)?;
         let card = self.card.to_toml();
         limbeck_files::write_atomic(Card::beside(out), |w| w.write_all(card.as_bytes()))?;
         Ok(())
+    }
+}
+
+/// Make sure before the work begins that `out` can be written after it.
+pub fn prepare_out(out: &Path) -> Result<()> {
+    if out.is_dir() {
+        return Err(usage(format!("{}: is a folder; name the file to write", out.display())));
+    }
+    match out.parent().filter(|p| !p.as_os_str().is_empty()) {
+        Some(folder) => Ok(limbeck_files::create_dir(folder)?),
+        None => Ok(()),
     }
 }
 

@@ -39,6 +39,7 @@ pub fn update(path: &Path, change: impl FnOnce(&mut Report)) -> Result<()> {
         Report::new(title.unwrap_or_else(|| "limbeck".into()), now(), concat!("limbeck ", env!("CARGO_PKG_VERSION")))
     };
     change(&mut report);
+    put_command(&mut report, command_line(std::env::args()));
     judge(&mut report);
     if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         limbeck_files::create_dir(folder)?;
@@ -96,8 +97,18 @@ pub fn put_source(report: &mut Report, role: &str, name: String, sha256: String,
     put(&mut report.sources, Source { role: role.into(), name, sha256, bytes }, |s| s.role == role);
 }
 
+/// A command line that a shell reads back as it was: what was run, not what it was meant to be.
+fn command_line(arguments: impl Iterator<Item = String>) -> String {
+    let quoted = |word: String| {
+        let plain = !word.is_empty() && word.chars().all(|c| c.is_alphanumeric() || "-_./:=,+@%".contains(c));
+        if plain { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    };
+    let words = arguments.skip(1).map(quoted);
+    std::iter::once("limbeck".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
 /// Remember a command that takes part in reproducing the report.
-pub fn put_command(report: &mut Report, command: String) {
+fn put_command(report: &mut Report, command: String) {
     if !report.commands.contains(&command) {
         report.commands.push(command);
     }
@@ -127,6 +138,12 @@ fn civil(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn command_lines_are_quoted_where_a_shell_would_split_them() {
+        let words = ["/x/limbeck", "teach", "--data", "my images", "--out", "it's"].map(String::from);
+        assert_eq!(command_line(words.into_iter()), r"limbeck teach --data 'my images' --out 'it'\''s'");
+    }
 
     #[test]
     fn days_become_dates() {

@@ -11,7 +11,7 @@ use limbeck_engine::{Student, argmax};
 use limbeck_report::KeyValue;
 
 use crate::console::Console;
-use crate::inputs::{DataArguments, ModelFile, file_name};
+use crate::inputs::{DataArguments, ModelFile, file_name, prepare_out};
 use crate::record::ReportArguments;
 
 /// Samples whose integers the host computes for the board to repeat.
@@ -40,6 +40,7 @@ pub struct Arguments {
 
 /// See the module.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
+    prepare_out(&arguments.out)?;
     let student = ModelFile::read(&arguments.student, arguments.card.as_deref())?;
     let dataset = arguments.data.open(&student.card, console)?;
     let answers = arguments.answers.as_deref().map(Answers::open).transpose()?;

@@ -10,7 +10,7 @@ use limbeck_distill::{Recipe, Target, distill};
 use limbeck_report::Training;
 
 use crate::console::Console;
-use crate::inputs::{DataArguments, ModelFile, threads};
+use crate::inputs::{DataArguments, ModelFile, prepare_out, threads};
 use crate::record::{ReportArguments, put_model};
 
 /// Which update rule.
@@ -121,6 +121,7 @@ impl RecipeArguments {
 /// See the module.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let recipe = arguments.recipe.recipe(threads(arguments.threads))?;
+    prepare_out(&arguments.out)?;
     let student = ModelFile::read(&arguments.student, arguments.card.as_deref())?;
     let answers = Answers::open(&arguments.answers)?;
     let dataset = arguments.data.open(&student.card, console)?;
@@ -133,10 +134,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let target = Target::Answers(&answers);
     let distilled = distill(&student.model, &student.card, &dataset, target, &recipe, &stage)
         .with_context(|| format!("student {}", student.path.display()))?;
+    student.write_next_to(&distilled.model, &arguments.out)?;
     let last = distilled.epochs.last();
     let result = last.map_or("no epochs".into(), |e| format!("loss {:.4}, agrees {:.2}%", e.loss, e.agreement * 100.0));
     let seconds = stage.done(&format!("{} {result}", arguments.out.display()));
-    student.write_next_to(&distilled.model, &arguments.out)?;
     let mut outcome = Ok(());
     arguments.report.update(|report| {
         outcome = put_model(report, "student before", &student.path, Some(student.model.parameters() as u64)).and_then(

@@ -9,7 +9,7 @@ use limbeck_report::Report;
 
 use crate::console::Console;
 use crate::inputs::{DataArguments, file_name};
-use crate::record::{self, ReportArguments};
+use crate::record::ReportArguments;
 use crate::verbs::{bench, bundle, deploy, distill, evaluate, quantize, teach, validate};
 
 /// From a teacher to a measured int8 student on boards: teach, distill, quantize, bundle, deploy, validate, bench, report.
@@ -155,9 +155,6 @@ pub fn road(arguments: &Arguments, console: &Console) -> Result<Report> {
     }
     report.update(|r| {
         r.title = format!("{} from {}", file_name(&arguments.student), file_name(&arguments.teacher));
-        for command in commands(arguments) {
-            record::put_command(r, command);
-        }
     })?;
     console.say(format!("all done in {:.0} s", start.elapsed().as_secs_f64()));
     Ok(Report::read_json(&report_path)?)
@@ -166,33 +163,4 @@ pub fn road(arguments: &Arguments, console: &Console) -> Result<Report> {
 /// Where this binary's own source was when it was built.
 fn deploy_source() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
-
-/// The command line that does the same again.
-fn commands(arguments: &Arguments) -> Vec<String> {
-    let defaults = distill::RecipeArguments::default();
-    let recipe = &arguments.recipe;
-    let mut line = format!(
-        "limbeck pipeline --teacher {} --student {} --train {} --test {} --out {} --boards {}",
-        arguments.teacher.display(),
-        arguments.student.display(),
-        arguments.train,
-        arguments.test,
-        arguments.out.display(),
-        arguments.boards.join(",")
-    );
-    line += &format!(
-        " --epochs {} --batch {} --rate {} --temperature {} --label-weight {} --seed {}",
-        recipe.epochs, recipe.batch, recipe.rate, recipe.temperature, recipe.label_weight, recipe.seed
-    );
-    if recipe.optimiser != defaults.optimiser {
-        line += " --optimiser sgd";
-    }
-    if arguments.views != ["identity"] {
-        line += &format!(" --views {}", arguments.views.join(","));
-    }
-    if let Some(limit) = arguments.limit {
-        line += &format!(" --limit {limit}");
-    }
-    vec![line]
 }

@@ -7,7 +7,7 @@ use limbeck_quantize::{QuantizeOptions, RangeMethod, quantize};
 use limbeck_report::{FloatNode, Quantization};
 
 use crate::console::Console;
-use crate::inputs::{DataArguments, ModelFile, threads};
+use crate::inputs::{DataArguments, ModelFile, prepare_out, threads};
 use crate::record::{ReportArguments, put_model};
 
 /// How activation ranges are chosen.
@@ -48,6 +48,7 @@ pub struct Arguments {
 
 /// See the module.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
+    prepare_out(&arguments.out)?;
     let student = ModelFile::read(&arguments.student, arguments.card.as_deref())?;
     let dataset = arguments.data.open(&student.card, console)?;
     let method = match arguments.method {
@@ -58,6 +59,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let stage = console.stage("quantize", "runs");
     let quantized = quantize(&student.model, &student.card, &dataset, &options, &stage)
         .with_context(|| format!("student {}", student.path.display()))?;
+    student.write_next_to(&quantized.model, &arguments.out)?;
     stage.done(&format!(
         "{} {} operators in integers, {} in float",
         arguments.out.display(),
@@ -67,7 +69,6 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     for node in &quantized.float_nodes {
         console.say(format!("  float: {}: {}", node.node, node.reason));
     }
-    student.write_next_to(&quantized.model, &arguments.out)?;
     let mut outcome = Ok(());
     arguments.report.update(|report| {
         outcome = put_model(report, "int8 student", &arguments.out, Some(student.model.parameters() as u64));

@@ -7,7 +7,7 @@ use limbeck_answers::{HeadKind, View};
 use limbeck_teacher::{TeachOptions, teach};
 
 use crate::console::Console;
-use crate::inputs::{DataArguments, ModelFile, threads};
+use crate::inputs::{DataArguments, ModelFile, prepare_out, threads};
 use crate::record::{ReportArguments, put_model, put_source};
 
 /// Run a teacher once over a data set and keep its answers in a checked file.
@@ -48,9 +48,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     let head = if arguments.dense_f32 { HeadKind::DenseF32 } else { HeadKind::DenseF16 };
     let options = TeachOptions { views, head, threads: threads(arguments.threads) };
-    if let Some(folder) = arguments.out.parent().filter(|p| !p.as_os_str().is_empty()) {
-        limbeck_files::create_dir(folder)?;
-    }
+    prepare_out(&arguments.out)?;
     let stage = console.stage("teach", "answers");
     let taught = teach(&teacher.path, &teacher.card, &dataset, &arguments.out, &options, &stage)
         .context("no answers were written")?;
