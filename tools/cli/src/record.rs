@@ -36,7 +36,7 @@ pub fn update(path: &Path, change: impl FnOnce(&mut Report)) -> Result<()> {
         Report::read_json(path)?
     } else {
         let title = path.parent().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
-        Report::new(title.unwrap_or_else(|| "limbeck".into()), now(), concat!("limbeck ", env!("CARGO_PKG_VERSION")))
+        Report::new(title.unwrap_or_else(|| "limbeck".into()), now(), env!("CARGO_PKG_VERSION"))
     };
     change(&mut report);
     put_command(&mut report, command_line(std::env::args()));
