@@ -2,7 +2,8 @@
 //!
 //! The student is normalised first (batch norm folded), so what is trained is what is later quantized. One epoch visits
 //! every sample once, in an order drawn from the seed; each visit shows one view of the sample, and student and teacher
-//! always speak of the same view. A model whose loss is not finite is never returned.
+//! always speak of the same view. Training stops at the first loss, gradient
+//! or weight that is not finite, and returns no model.
 
 #![forbid(unsafe_code)]
 
@@ -194,6 +195,9 @@ pub fn distill(
         }
         let (loss, agreement) = sums.means();
         epochs.push(Epoch { loss, agreement, seconds: start.elapsed().as_secs_f64() });
+    }
+    if parameters.values.iter().flatten().any(|w| !w.is_finite()) {
+        return Err(AdaptError::Diverged { what: "a weight", step }.into());
     }
     parameters.store(&mut model);
     divide(&mut model, &first_layers, scale);

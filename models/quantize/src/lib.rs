@@ -93,6 +93,7 @@ pub fn quantize(
     watch: &dyn Watch,
 ) -> Result<Quantized, QuantizeError> {
     let model = normalise(student)?;
+    check_opset(&model)?;
     let scope = scope::Scope::of(&model)?;
     let calibration = options.calibration.clamp(1, dataset.len().max(1));
     let samples = Calibration { preprocess: Preprocess::new(card), dataset, count: calibration };
@@ -116,6 +117,28 @@ pub fn quantize(
         model: quantized,
         calibration,
     })
+}
+
+/// QDQ with scales per channel needs opset 13. Most operators are the same before and there; these are not.
+fn check_opset(model: &Model) -> Result<(), QuantizeError> {
+    let moved = |node: &&limbeck_engine::onnx::Node| match node.op.as_str() {
+        "Squeeze" | "Unsqueeze" | "ReduceSum" => node.attributes.contains_key("axes"),
+        "Clip" => node.attributes.contains_key("min") || node.attributes.contains_key("max"),
+        "Split" => node.attributes.contains_key("split"),
+        "Pad" => node.attributes.contains_key("pads"),
+        "Slice" => node.attributes.contains_key("starts"),
+        "Softmax" | "LogSoftmax" | "Upsample" => true,
+        "Resize" | "TopK" => model.opset < 11,
+        _ => false,
+    };
+    match model.graph.nodes.iter().find(moved) {
+        Some(node) if model.opset < 13 => Err(QuantizeError::Mismatch(format!(
+            "{} is written as in opset {}, and int8 needs opset 13; export the student with opset 13 or later",
+            node.title(),
+            model.opset
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Every k-th sample of a data set, preprocessed.

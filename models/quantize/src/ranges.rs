@@ -166,13 +166,6 @@ impl Passes<'_> {
             |seen, group, values| values.iter().for_each(|&v| widen(&mut seen[group], v, v)),
             |total, mine| total.iter_mut().zip(mine).for_each(|(t, m)| widen(t, m.low, m.high)),
         )?;
-        // What an absorbed clamp cuts off was cut off before calibration saw it; only the exact ends are enforced.
-        for absorbed in self.scope.integer.values() {
-            if let Some(group) = self.scope.group(&absorbed.output) {
-                extremes[group].high = extremes[group].high.min(absorbed.high);
-                extremes[group].low = extremes[group].low.max(absorbed.low);
-            }
-        }
         for e in &mut extremes {
             *e = Extremes { low: e.low.min(0.0), high: e.high.max(0.0) };
         }

@@ -76,6 +76,15 @@ impl Rewrite<'_> {
         }
     }
 
+    /// `from` → Q → DQ with the scale of `value`; the dequantized name.
+    fn quantize_like(&mut self, value: &str, from: &str) -> String {
+        let (scale, zero) = (format!("{value}/scale"), format!("{value}/zero_point"));
+        let (q, dq) = (format!("{from}/q"), dequantized(from));
+        self.graph.nodes.push(Node::new("QuantizeLinear", &format!("{from}/Q"), &[from, &scale, &zero], &[&q]));
+        self.graph.nodes.push(Node::new("DequantizeLinear", &format!("{dq}/DQ"), &[&q, &scale, &zero], &[&dq]));
+        dq
+    }
+
     fn float(&mut self, node: &Node) {
         let mut node = node.clone();
         node.inputs.iter_mut().for_each(|v| *v = self.reading(v));
@@ -105,13 +114,19 @@ impl Rewrite<'_> {
         node.inputs.iter_mut().filter(|v| inputs.contains(v)).for_each(|v| *v = dequantized(v));
         // The operator's own result: quantized at once, under the activation's name.
         let raw = format!("{}/float", result.output);
-        let zero = self.quant(&result.output).map_or(0, |q| q.zero);
+        // u8 saturation performs the clamp when the range ends where the clamp does. In a group that shares its scale with
+        // other activations (concat) it may not: then the clamp stays, an integer operation of its own.
+        let saturates = self.quant(&result.output).is_none_or(|q| {
+            q.zero == 0 && (result.high == f32::INFINITY || (result.high / q.scale).round_ties_even() >= 255.0)
+        });
         match result.activation.map(|i| &self.source.nodes[i]) {
-            // The activation shares its scale with values below zero: u8 saturation is not its clamp, so it stays.
-            Some(activation) if zero != 0 => {
-                let mut activation = activation.clone();
-                activation.outputs[0] = raw.clone();
+            Some(activation) if !saturates => {
+                let before = format!("{}/before", result.output);
+                node.outputs[0] = before.clone();
                 self.graph.nodes.push(node);
+                let mut activation = activation.clone();
+                activation.inputs[0] = self.quantize_like(&result.output, &before);
+                activation.outputs[0] = raw.clone();
                 self.graph.nodes.push(activation);
             }
             _ => {
@@ -135,7 +150,11 @@ impl Rewrite<'_> {
         let mut largest = vec![0f32; channels];
         values.iter().enumerate().for_each(|(at, w)| largest[channel(at)] = largest[channel(at)].max(w.abs()));
         let bias = node.input(2).and_then(|b| self.source.initializers.get(b)).and_then(Tensor::as_f32);
-        let bias = bias.map_or(vec![0.0; channels], <[f32]>::to_vec);
+        let bias = match bias {
+            Some([one]) => vec![*one; channels],
+            Some(bias) if bias.len() == channels => bias.to_vec(),
+            _ => vec![0.0; channels],
+        };
         let scale: Vec<f32> = (0..channels).map(|c| weight_scale(largest[c], bias[c], x.scale)).collect();
         let quantized = values.iter().enumerate().map(|(at, w)| (w / scale[channel(at)]).round_ties_even());
         let quantized = quantized.map(|q| q.clamp(-127.0, 127.0) as i8).collect();

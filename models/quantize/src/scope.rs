@@ -102,13 +102,19 @@ fn is_integer_operator(graph: &Graph, node: &Node, facts: &HashMap<String, Fact>
         tensor.is_some_and(|t| matches!(t.data, Data::F32(_)))
     };
     let input_moves = node.input(0).is_some_and(|v| !graph.initializers.contains_key(v));
+    // One value, or one a channel: what ONNX lets `Gemm` broadcast beyond that stays float.
+    let channels = y.as_ref().and_then(|d| d.first()).copied().unwrap_or(0);
+    let bias_fits = || match node.input(2).map(|b| graph.initializers.get(b)) {
+        None => true,
+        Some(tensor) => tensor.is_some_and(|t| constant(2) && (t.len() == 1 || t.len() == channels)),
+    };
     let explicit_padding = node.text("auto_pad").is_none_or(|a| a == "NOTSET");
     input_moves
         && match node.op.as_str() {
-            "Conv" => constant(1) && (node.input(2).is_none() || constant(2)) && explicit_padding,
+            "Conv" => constant(1) && bias_fits() && explicit_padding,
             "Gemm" => {
                 let plain = node.float("alpha", 1.0) == 1.0 && node.float("beta", 1.0) == 1.0;
-                constant(1) && (node.input(2).is_none() || constant(2)) && plain && node.int("transA", 0) == 0
+                constant(1) && bias_fits() && plain && node.int("transA", 0) == 0
             }
             "MatMul" => constant(1) && x.is_some_and(|d| d.len() == 1),
             "Add" => x == dims(node.input(1)) && node.inputs.iter().all(|v| !graph.initializers.contains_key(v)),

@@ -84,6 +84,7 @@ pub fn teach(
     let failed = |source| TeachError::Engine { path: teacher.to_owned(), source };
     let net = Net::load(&model, 1).map_err(failed)?;
     let classes = check(teacher, &net, card, dataset)?;
+    let probabilities = ends_in_softmax(&model);
     let manifest = Manifest {
         tool: format!("limbeck {}", env!("CARGO_PKG_VERSION")),
         teacher: Source {
@@ -125,6 +126,10 @@ pub fn teach(
                     }
                 })
                 .map_err(failed)?;
+            if probabilities {
+                // Logarithms of probabilities are logits: softmax gives the same distribution back.
+                logits.iter_mut().for_each(|p| *p = p.max(1e-12).ln());
+            }
             lock(&writer).put(index as u64, view, &logits)?;
             if let Some(label) = sample.label.filter(|_| job < samples) {
                 let mut score = lock(&score);
@@ -139,6 +144,19 @@ pub fn teach(
     }
     writer.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).finish()?;
     Ok(score.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
+}
+
+/// Does the model answer with probabilities? Looks back from the output past operators that only change its shape.
+fn ends_in_softmax(model: &Model) -> bool {
+    let mut value = model.graph.outputs.first().map(|o| o.name.as_str());
+    while let Some(node) = value.and_then(|v| model.graph.nodes.iter().find(|n| n.outputs.iter().any(|o| o == v))) {
+        match node.op.as_str() {
+            "Softmax" => return true,
+            "Identity" | "Flatten" | "Reshape" | "Squeeze" => value = node.input(0),
+            _ => return false,
+        }
+    }
+    false
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

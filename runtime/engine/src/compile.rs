@@ -42,6 +42,39 @@ pub struct FloatNode {
     pub reason: String,
 }
 
+/// Float operators that give the same bits on every machine: one IEEE rounding an element, or none.
+const EXACT: [&str; 17] = [
+    "Mul",
+    "Add",
+    "Sub",
+    "Div",
+    "Relu",
+    "Clip",
+    "Max",
+    "Min",
+    "Identity",
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
+    "Concat",
+    "Slice",
+    "Pad",
+];
+
+impl Compiled {
+    /// Is every float operator exact, or is there none before any integer region?
+    pub(crate) fn float_nodes_are_exact(&self) -> bool {
+        let Some(rest) = &self.rest else { return true };
+        let is_region = |n: &&Node| n.op == PLAN_OP;
+        let entries: Vec<&String> = rest.graph.nodes.iter().filter(is_region).flat_map(|n| &n.inputs).collect();
+        let from_outside = |v: &&String| rest.graph.inputs.iter().any(|i| i.name == **v);
+        let exact = |n: &Node| EXACT.contains(&n.op.as_str());
+        entries.iter().all(from_outside) || rest.graph.nodes.iter().filter(|n| !is_region(n)).all(exact)
+    }
+}
+
 enum Role {
     Integer(Box<IntegerNode>),
     /// Part of the integer node at this index, or a dequantization: gone after the rewrite.

@@ -188,8 +188,8 @@ fn explicit_padding(node: &Node, graph: &Graph, facts: &HashMap<String, Fact>) -
     let mut pads = vec![0; 4];
     for axis in 0..2 {
         let size = input[2 + axis]? as i64;
-        let stride = node.ints("strides").map_or(1, |s| s[axis]).max(1);
-        let dilation = node.ints("dilations").map_or(1, |d| d[axis]);
+        let stride = at(node.ints("strides"), axis).max(1);
+        let dilation = at(node.ints("dilations"), axis);
         let extent = (kernel[2 + axis] as i64 - 1) * dilation + 1;
         let output = (size + stride - 1) / stride;
         let total = ((output - 1) * stride + extent - size).max(0);
@@ -197,6 +197,11 @@ fn explicit_padding(node: &Node, graph: &Graph, facts: &HashMap<String, Fact>) -
         (pads[axis], pads[axis + 2]) = if mode == "SAME_LOWER" { (large, small) } else { (small, large) };
     }
     Some(pads)
+}
+
+/// Element `axis` of an attribute, 1 where it is not given.
+fn at(ints: Option<&[i64]>, axis: usize) -> i64 {
+    ints.and_then(|v| v.get(axis)).copied().unwrap_or(1)
 }
 
 /// What the convolution's input is before a zero `Pad`, and how much that pad adds: top, left, bottom, right.

@@ -116,10 +116,16 @@ impl<'a> QdqGraph<'a> {
         let dq = self.producer(value).filter(|n| n.op == "DequantizeLinear");
         let dq = dq.ok_or_else(|| format!("its input \"{value}\" is not quantized"))?;
         let quantized = dq.input(0).unwrap_or_default();
-        if self.producer(quantized).is_none_or(|q| q.op != "QuantizeLinear") {
-            return Err(format!("its input \"{value}\" is a constant"));
+        let q = self.producer(quantized).filter(|q| q.op == "QuantizeLinear");
+        let q = q.ok_or_else(|| format!("its input \"{value}\" is a constant"))?;
+        let quant = self.per_tensor(dq)?;
+        if self.per_tensor(q)? != quant {
+            return Err(format!("its input \"{value}\" is dequantized at another scale than it was quantized at"));
         }
-        Ok(Activation { name: quantized.into(), quant: self.per_tensor(dq)? })
+        if q.input(0).is_some_and(|x| self.graph.initializers.contains_key(x)) {
+            return Err(format!("its input \"{value}\" is a quantized constant"));
+        }
+        Ok(Activation { name: quantized.into(), quant })
     }
 
     /// Scale and zero point of a Q or DQ node with one scale for the whole tensor.
@@ -164,11 +170,25 @@ impl<'a> QdqGraph<'a> {
         Ok(Weights { dims: &tensor.dims, data, scale })
     }
 
-    /// `value` as a dequantized i32 bias; zeros when the node has none.
-    fn bias(&self, node: &Node, channels: usize) -> Result<Vec<i32>, Reason> {
+    /// The i32 bias, which must be at the scale of input × weights; zeros when the node has none.
+    fn bias(&self, node: &Node, weight_scale: &[f32]) -> Result<Vec<i32>, Reason> {
+        /// Exporters round the product of the two scales in their own order.
+        const RELATIVE: f32 = 1e-5;
+        let channels = weight_scale.len();
         let Some(value) = node.input(2) else { return Ok(vec![0; channels]) };
         let dq = self.producer(value).filter(|n| n.op == "DequantizeLinear");
         let tensor = dq.and_then(|n| n.input(0)).and_then(|b| self.graph.initializers.get(b));
+        let x = self.activation(node.input(0).unwrap_or_default())?.quant.scale;
+        let scale = dq.and_then(|n| n.input(1)).and_then(|s| self.graph.initializers.get(s)).and_then(Tensor::as_f32);
+        let scale = scale.unwrap_or_default();
+        let fits = |c: usize| {
+            let own = if scale.len() == 1 { scale.first() } else { scale.get(c) };
+            own.is_some_and(|own| (own / (x * weight_scale[c]) - 1.0).abs() < RELATIVE)
+        };
+        let zero = dq.and_then(|n| n.input(2)).and_then(|z| self.graph.initializers.get(z)).is_none_or(all_zero);
+        if !zero || !(0..channels).all(fits) {
+            return Err(format!("its bias \"{value}\" is not at the scale of input × weights"));
+        }
         match tensor.map(|t| &t.data) {
             Some(Data::I32(bias)) if bias.len() == channels => Ok(bias.clone()),
             _ => Err(format!("its bias \"{value}\" is not a constant i32 with one value a channel")),
@@ -264,6 +284,9 @@ impl<'a> QdqGraph<'a> {
             op => return Err(format!("{op} has no integer form here")),
         };
         let (mut covers, output) = self.quantized_output(&node.outputs[0])?;
+        if !matches!(kind, Kind::Dense { .. } | Kind::Alias) && inputs.iter().any(|a| self.is_flattened_image(a)) {
+            return Err("it reads a flattened image, whose order in memory is another".into());
+        }
         let moves_data = matches!(kind, Kind::Concat | Kind::MaxPool(_) | Kind::Alias);
         if moves_data && inputs.iter().any(|input| input.quant != output.quant) {
             return Err("its input and output differ in scale or zero point".into());
@@ -275,6 +298,16 @@ impl<'a> QdqGraph<'a> {
         Ok(IntegerNode { covers, inputs, output, kind })
     }
 
+    /// Does this activation hold H × W × C integers under a flat shape? Only a matrix can be reordered to read those.
+    fn is_flattened_image(&self, activation: &Activation) -> bool {
+        let reshape = self.producer(&activation.name).and_then(|q| self.producer(q.input(0)?));
+        reshape.is_some_and(|node| {
+            let before = self.shape(node.input(0).unwrap_or_default());
+            matches!(node.op.as_str(), "Flatten" | "Reshape" | "Squeeze")
+                && before.is_ok_and(|s| s.h * s.w > 1 && self.shape(&activation.name) != Ok(s))
+        })
+    }
+
     /// A reshape keeps its integers in place when it only flattens, or only adds or drops axes of size 1.
     fn check_alias(&self, from: &str, to: &str) -> Result<(), Reason> {
         let (from, to) = (self.shape(from)?, self.shape(to)?);
@@ -284,7 +317,7 @@ impl<'a> QdqGraph<'a> {
 
     fn conv(&self, node: &Node) -> Result<Kind, Reason> {
         let Weights { dims, data: weights, scale } = self.weights(node.input(1).unwrap_or_default(), 0)?;
-        let &[o, i, kh, kw] = dims else { return Err(format!("its kernel has rank {}", dims.len())) };
+        let &[_, i, kh, kw] = dims else { return Err(format!("its kernel has rank {}", dims.len())) };
         if node.text("auto_pad").is_some_and(|a| a != "NOTSET") {
             return Err("it pads by auto_pad; normalise the model first".into());
         }
@@ -302,7 +335,8 @@ impl<'a> QdqGraph<'a> {
                 hwio.extend((0..i).map(|c| w_o[c * kh * kw + tap]));
             }
         }
-        Ok(Kind::Conv { weights: hwio, bias: self.bias(node, o)?, scale, geometry })
+        let bias = self.bias(node, &scale)?;
+        Ok(Kind::Conv { weights: hwio, bias, scale, geometry })
     }
 
     fn dense(&self, node: &Node) -> Result<Kind, Reason> {
@@ -319,7 +353,11 @@ impl<'a> QdqGraph<'a> {
         } else {
             (columns, (0..columns).flat_map(|o| (0..rows).map(move |i| data[i * columns + o])).collect())
         };
-        Ok(Kind::Dense { weights, bias: self.bias(node, outputs)?, scale })
+        if scale.len() != outputs {
+            return Err("its weights are not scaled per output".into());
+        }
+        let bias = self.bias(node, &scale)?;
+        Ok(Kind::Dense { weights, bias, scale })
     }
 
     fn global_pool(&self, node: &Node, x: &str) -> Result<PoolGeometry, Reason> {
@@ -389,6 +427,9 @@ impl<'a> QdqGraph<'a> {
         let node = &self.graph.nodes[i];
         let quant = self.per_tensor(node)?;
         let x = node.input(0).unwrap_or_default().to_owned();
+        if self.graph.initializers.contains_key(&x) {
+            return Err("it quantizes a constant".into());
+        }
         let output = Activation { name: node.outputs[0].clone(), quant };
         Ok(IntegerNode { covers: vec![i], inputs: vec![], output, kind: Kind::Quantize(x) })
     }

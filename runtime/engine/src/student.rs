@@ -19,6 +19,7 @@ pub struct Student {
     output_len: usize,
     float_nodes: Vec<FloatNode>,
     integer_operators: usize,
+    exact: bool,
 }
 
 enum Body {
@@ -87,6 +88,7 @@ impl Student {
     /// Prepare a float or QDQ model. Every quantized model is compiled here, from the file that is deployed.
     pub fn load(model: &Model) -> Result<Student, EngineError> {
         let compiled = compile(model)?;
+        let exact = compiled.float_nodes_are_exact();
         let integer_operators = compiled.regions.iter().map(|r| r.operators).sum();
         let input_len = input_shape(model, 1)?.iter().product();
         let (body, output_len) = match (compiled.rest, compiled.regions.into_iter().next()) {
@@ -102,7 +104,7 @@ impl Student {
             }
             (None, None) => return Err(EngineError::Unsuitable("the model computes nothing".into())),
         };
-        Ok(Student { body, input_len, output_len, float_nodes: compiled.float_nodes, integer_operators })
+        Ok(Student { body, input_len, output_len, float_nodes: compiled.float_nodes, integer_operators, exact })
     }
 
     /// Elements of one input sample.
@@ -118,6 +120,12 @@ impl Student {
     /// Operators that run in float, and why.
     pub fn float_nodes(&self) -> &[FloatNode] {
         &self.float_nodes
+    }
+
+    /// Are the integers of a run the same on every machine? Not where a float sum, whose order differs between machines,
+    /// comes before them: one rounding the other way then moves an integer.
+    pub fn integers_are_exact(&self) -> bool {
+        self.exact
     }
 
     /// How many operators run in integers.

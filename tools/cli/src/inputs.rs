@@ -139,6 +139,11 @@ impl ModelFile {
             let what = format!("{}: its card describes {card} values, its input has {input}", self.path.display());
             return Err(crate::exit::rejected(format!("{what}; correct the card")));
         }
+        if student.output_len() != self.card.labels.len() {
+            let (classes, labels) = (student.output_len(), self.card.labels.len());
+            let what = format!("{}: it answers {classes} classes, its card names {labels}", self.path.display());
+            return Err(crate::exit::rejected(format!("{what}; correct the card")));
+        }
         Ok(preprocess)
     }
 

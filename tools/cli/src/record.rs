@@ -48,16 +48,19 @@ pub fn update(path: &Path, change: impl FnOnce(&mut Report)) -> Result<()> {
     limbeck_report::html::write_html(&report, path.with_extension("html")).context("report page")
 }
 
-/// PASS: the integers are the same wherever the student ran. FAIL: they differ. INVALID: nothing to compare yet.
+/// PASS: the integers are the same here and on every board. FAIL: they differ. INVALID: nothing to compare yet.
 fn judge(report: &mut Report) {
-    let boards = report.accuracy.iter().filter(|a| a.integers_hash.is_some()).count();
+    let ran = |a: &&Accuracy| a.integers_hash.is_some() && report.board_of(a).is_some();
+    let boards = report.accuracy.iter().filter(ran).count();
     (report.verdict, report.reasons) = match report.integers_are_equal() {
-        Some(true) => (
-            Verdict::Pass,
-            vec![format!("every integer is the same in all {boards} places where the int8 student ran")],
-        ),
+        Some(true) if boards > 0 => {
+            (Verdict::Pass, vec![format!("every integer is the same on {boards} boards and in limbeck itself")])
+        }
         Some(false) => (Verdict::Fail, vec!["the int8 student computed different integers in different places".into()]),
-        None => (Verdict::Invalid, vec!["the int8 student has not run in two places yet, so nothing is proved".into()]),
+        _ => (
+            Verdict::Invalid,
+            vec!["the int8 student has not run on a board and here yet, so nothing is proved".into()],
+        ),
     };
 }
 

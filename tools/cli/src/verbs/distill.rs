@@ -103,6 +103,10 @@ impl RecipeArguments {
         if let Some((name, value)) = positive.into_iter().find(|(_, v)| !(v.is_finite() && *v > 0.0)) {
             return Err(crate::exit::usage(format!("{name} {value}: must be above 0")));
         }
+        let shares = [("--label-weight", self.label_weight), ("--weight-decay", self.weight_decay)];
+        if let Some((name, value)) = shares.into_iter().find(|(_, v)| !(v.is_finite() && *v >= 0.0)) {
+            return Err(crate::exit::usage(format!("{name} {value}: must not be below 0")));
+        }
         Ok(Recipe {
             loss: Loss { temperature: self.temperature, teacher_weight: 1.0, label_weight: self.label_weight },
             epochs: self.epochs,

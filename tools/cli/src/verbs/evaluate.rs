@@ -47,6 +47,8 @@ pub struct Evaluation {
     pub correct: usize,
     /// Share of samples on which the teacher chose the same.
     pub agreement: Option<f64>,
+    /// Are the integers the same on every machine ([`Student::integers_are_exact`])?
+    pub exact: bool,
     /// Integers computed, and their digest; none for a float model.
     pub integers: Option<(u64, String)>,
 }
@@ -57,7 +59,11 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let dataset = arguments.data.open(&model.card, console)?;
     let answers = arguments.answers.as_deref().map(Answers::open).transpose()?;
     if let Some(answers) = &answers {
-        answers.check(&Expected { dataset_sha256: Some(dataset.sha256()?), ..Expected::default() })?;
+        answers.check(&Expected {
+            dataset_sha256: Some(dataset.sha256()?),
+            labels: Some(model.card.labels.clone()),
+            ..Expected::default()
+        })?;
     }
     let stage = console.stage("evaluate", "images");
     let evaluation = evaluate(&model, &dataset, answers.as_ref(), threads(arguments.threads), &stage)?;
@@ -121,6 +127,7 @@ pub fn evaluate(
         classes: results.iter().map(|one| one.class).collect(),
         labelled: count(&|one| one.label.is_some()),
         correct: count(&|one| one.label.map(usize::from) == Some(one.class)),
+        exact: student.integers_are_exact(),
         agreement: answers.map(|_| agreeing as f64 / results.len().max(1) as f64),
         integers: (integers > 0).then(|| (integers, combined_digest(results.iter().map(|one| one.integers)))),
     })
