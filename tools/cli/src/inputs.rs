@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use limbeck_answers::{Card, Preprocess, Resize, Task};
+use limbeck_answers::{Answers, Card, Expected, Preprocess, Resize, Task};
 use limbeck_data::{Dataset, FolderOptions, ImageFolder, MemoryDataset, OnCorrupt, SceneConfig, Scenes, Shift, Watch};
 use limbeck_engine::{Student, onnx::Model};
 
@@ -145,6 +145,17 @@ impl ModelFile {
             return Err(crate::exit::rejected(format!("{what}; correct the card")));
         }
         Ok(preprocess)
+    }
+
+    /// Open an answers file, which must be of this data set and speak of this model's labels.
+    pub fn answers(&self, path: &Path, dataset: &dyn Dataset) -> Result<Answers> {
+        let answers = Answers::open(path)?;
+        answers.check(&Expected {
+            dataset_sha256: Some(dataset.sha256()?),
+            labels: Some(self.card.labels.clone()),
+            ..Expected::default()
+        })?;
+        Ok(answers)
     }
 
     /// Write a model, and this card beside it.

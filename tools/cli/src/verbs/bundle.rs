@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use limbeck_answers::{Answers, Expected, View};
+use limbeck_answers::View;
 use limbeck_bundle::{Bundle, BundledSample, Probe, Samples};
 use limbeck_data::Dataset;
 use limbeck_engine::{Student, argmax};
@@ -43,14 +43,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     prepare_out(&arguments.out)?;
     let student = ModelFile::read(&arguments.student, arguments.card.as_deref())?;
     let dataset = arguments.data.open(&student.card, console)?;
-    let answers = arguments.answers.as_deref().map(Answers::open).transpose()?;
-    if let Some(answers) = &answers {
-        answers.check(&Expected {
-            dataset_sha256: Some(dataset.sha256()?),
-            labels: Some(student.card.labels.clone()),
-            ..Expected::default()
-        })?;
-    }
+    let answers = arguments.answers.as_deref().map(|path| student.answers(path, &dataset)).transpose()?;
     let mut samples = Samples::default();
     for i in 0..dataset.len() {
         let sample = dataset.sample(i)?;

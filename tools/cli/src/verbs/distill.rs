@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use limbeck_adapt::{Loss, Rule};
-use limbeck_answers::{Answers, Expected};
 use limbeck_data::Dataset;
 use limbeck_distill::{Recipe, Target, distill};
 use limbeck_report::Training;
@@ -127,13 +126,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let recipe = arguments.recipe.recipe(threads(arguments.threads))?;
     prepare_out(&arguments.out)?;
     let student = ModelFile::read(&arguments.student, arguments.card.as_deref())?;
-    let answers = Answers::open(&arguments.answers)?;
     let dataset = arguments.data.open(&student.card, console)?;
-    answers.check(&Expected {
-        dataset_sha256: Some(dataset.sha256()?),
-        labels: Some(student.card.labels.clone()),
-        ..Expected::default()
-    })?;
+    let answers = student.answers(&arguments.answers, &dataset)?;
     let stage = console.stage("distill", "images");
     let target = Target::Answers(&answers);
     let distilled = distill(&student.model, &student.card, &dataset, target, &recipe, &stage)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use anyhow::{Context, Result};
-use limbeck_answers::{Answers, Expected, View};
+use limbeck_answers::{Answers, View};
 use limbeck_data::{Dataset, parallel};
 use limbeck_engine::{Integers, Student, argmax, combined_digest};
 use limbeck_report::Accuracy;
@@ -57,14 +57,7 @@ pub struct Evaluation {
 pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let model = ModelFile::read(&arguments.model, arguments.card.as_deref())?;
     let dataset = arguments.data.open(&model.card, console)?;
-    let answers = arguments.answers.as_deref().map(Answers::open).transpose()?;
-    if let Some(answers) = &answers {
-        answers.check(&Expected {
-            dataset_sha256: Some(dataset.sha256()?),
-            labels: Some(model.card.labels.clone()),
-            ..Expected::default()
-        })?;
-    }
+    let answers = arguments.answers.as_deref().map(|path| model.answers(path, &dataset)).transpose()?;
     let stage = console.stage("evaluate", "images");
     let evaluation = evaluate(&model, &dataset, answers.as_ref(), threads(arguments.threads), &stage)?;
     stage.done(&arguments.role);
