@@ -34,7 +34,11 @@ fn a_missing_file_is_named() {
         (format!("evaluate --model lonely.onnx {SCENES}"), 9, "lonely.toml: a model needs its card"),
         (format!("bundle --student no.onnx {SCENES} --out out/x.limbeck"), 2, "no.onnx: read: No such file"),
         // A folder on the way to --out is made; a file on the way is not a folder.
-        (format!("bundle --student student.onnx {SCENES} --out student.onnx/x.limbeck"), 2, "student.onnx"),
+        (
+            format!("bundle --student student.onnx {SCENES} --out student.onnx/x.limbeck"),
+            2,
+            "student.onnx: create folder: File exists",
+        ),
         ("deploy no.limbeck --profile dev".into(), 2, "no.limbeck: read: No such file"),
         ("validate no.limbeck --profile dev".into(), 2, "no.limbeck: read: No such file"),
         ("inspect no.onnx".into(), 2, "no.onnx: read: No such file"),
