@@ -15,6 +15,7 @@ mod error;
 mod facts;
 mod net;
 mod normalise;
+mod path;
 mod plan_op;
 mod qdq;
 mod student;
@@ -24,6 +25,7 @@ pub use error::{EngineError, guarded};
 pub use facts::{Fact, infer};
 pub use net::{Net, Worker, input_shape};
 pub use normalise::normalise;
+pub use path::{ISA_VARIABLE, path, paths};
 pub use student::{Integers, Student, StudentWorker, combined_digest};
 
 use tract_onnx::prelude::*;

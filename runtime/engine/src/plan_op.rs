@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use limbeck_plan::PlanBuf;
+use limbeck_plan::PackedPlanBuf;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
@@ -62,7 +62,7 @@ impl Expansion for ImportPlan {
 /// The operator in the typed graph.
 #[derive(Debug, Clone)]
 struct PlanOp {
-    plan: Arc<PlanBuf>,
+    plan: Arc<PackedPlanBuf>,
     /// Shape of one sample of each output, as the ONNX graph has it.
     shapes: Vec<TVec<usize>>,
     /// Arenas not in use; one a concurrent run.
@@ -71,8 +71,8 @@ struct PlanOp {
 
 impl PlanOp {
     fn new(bytes: Vec<u8>, shapes: Vec<TVec<usize>>) -> TractResult<PlanOp> {
-        let plan = PlanBuf::new(bytes).map_err(|e| format_err!("{e}"))?;
-        let lengths = plan.plan().outputs().map(|t| t.shape.elements());
+        let plan = crate::student::packed(bytes).map_err(|e| format_err!("{e}"))?;
+        let lengths = plan.plan().plan().outputs().map(|t| t.shape.elements());
         ensure!(lengths.eq(shapes.iter().map(|s| s.iter().product::<usize>())), "the plan's outputs have other sizes");
         Ok(PlanOp { plan: Arc::new(plan), shapes, arenas: Arc::default() })
     }
@@ -103,7 +103,7 @@ impl EvalOp for PlanOp {
             self.arenas.lock().ok().and_then(|mut a| a.pop()).unwrap_or_else(|| vec![0; plan.arena_bytes()]);
         let views = inputs.iter().map(|i| i.try_as_plain_ram()).collect::<TractResult<Vec<_>>>()?;
         let xs = views.iter().map(|v| v.as_slice::<f32>()).collect::<TractResult<Vec<_>>>()?;
-        let mut ys: Vec<Vec<f32>> = plan.outputs().map(|t| vec![0.0; t.shape.elements()]).collect();
+        let mut ys: Vec<Vec<f32>> = plan.plan().outputs().map(|t| vec![0.0; t.shape.elements()]).collect();
         let mut slots: Vec<&mut [f32]> = ys.iter_mut().map(Vec::as_mut_slice).collect();
         crate::student::observed(|observe| plan.run(&xs, &mut slots, &mut arena, observe))
             .map_err(|e| format_err!("{e}"))?;

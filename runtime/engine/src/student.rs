@@ -4,13 +4,14 @@
 
 use std::cell::RefCell;
 
-use limbeck_plan::{Plan, PlanBuf};
+use limbeck_plan::{PackedPlan, PackedPlanBuf, PlanBuf};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::compile::{FloatNode, compile};
 use crate::error::EngineError;
 use crate::net::{Net, Worker, input_shape};
 use crate::onnx::Model;
+use crate::path::path;
 
 /// A model ready to run, one sample at a time.
 pub struct Student {
@@ -24,7 +25,7 @@ pub struct Student {
 
 enum Body {
     /// One plan is the whole model: tract is not used.
-    Plan(PlanBuf),
+    Plan(PackedPlanBuf),
     /// tract runs the graph; integer regions, if any, are operators in it.
     Graph(Net),
 }
@@ -35,7 +36,7 @@ pub struct StudentWorker<'a> {
 }
 
 enum WorkerBody<'a> {
-    Plan { plan: Plan<'a>, arena: Vec<i8> },
+    Plan { plan: PackedPlan<'a>, arena: Vec<i8> },
     Graph(Worker),
 }
 
@@ -84,6 +85,12 @@ pub(crate) fn observed<T>(f: impl FnOnce(&mut dyn FnMut(limbeck_plan::Tensor<'_>
     })
 }
 
+/// A plan, checked and packed for the path that [`path`] chose.
+pub(crate) fn packed(plan: Vec<u8>) -> Result<PackedPlanBuf, EngineError> {
+    let plan = PlanBuf::new(plan).map_err(|e| EngineError::Plan(e.to_string()))?;
+    plan.pack(path()?).map_err(|e| EngineError::Plan(e.to_string()))
+}
+
 impl Student {
     /// Prepare a float or QDQ model. Every quantized model is compiled here, from the file that is deployed.
     pub fn load(model: &Model) -> Result<Student, EngineError> {
@@ -93,8 +100,8 @@ impl Student {
         let input_len = input_shape(model, 1)?.iter().product();
         let (body, output_len) = match (compiled.rest, compiled.regions.into_iter().next()) {
             (None, Some(region)) => {
-                let plan = PlanBuf::new(region.plan).map_err(|e| EngineError::Plan(e.to_string()))?;
-                let output_len = plan.plan().outputs().next().map_or(0, |t| t.shape.elements());
+                let plan = packed(region.plan)?;
+                let output_len = plan.plan().plan().outputs().next().map_or(0, |t| t.shape.elements());
                 (Body::Plan(plan), output_len)
             }
             (Some(rest), _) => {

@@ -8,6 +8,10 @@
 //! With 1 <= shift <= 31 no i32 overflows: ma, mb <= 2^21, so |sum| <= 2 * 255 * 2^21 + 2^30 < 2^31.
 //! Versions: `reference`; `portable`, the same in one pass of lanes.
 
+#[cfg(target_arch = "x86_64")]
+use crate::arch::x86_64;
+use crate::isa::Isa;
+
 /// How to bring two scales to a third.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddScales {
@@ -86,6 +90,7 @@ pub fn reference(add: &Add<'_>, y: &mut [i8]) {
 
 /// The zero points and the rounding term folded into one constant, so that two multiplies, one shift and the clamp remain.
 /// The folded form may pass 2^31 on the way; wrapping sums come back, since the whole does not.
+#[inline(always)]
 pub fn portable(add: &Add<'_>, y: &mut [i8]) {
     add.check(y);
     let AddScales { ma, mb, shift } = add.scales;
@@ -99,10 +104,27 @@ pub fn portable(add: &Add<'_>, y: &mut [i8]) {
     }
 }
 
+/// The same on a path: the fastest version that it has.
+pub fn run(isa: Isa, add: &Add<'_>, y: &mut [i8]) {
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        crate::isa::Path::Avx2(have) => x86_64::add(have, add, y),
+        // NEON is part of plain aarch64, so the portable loops have it.
+        _ => portable(add, y),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::suite;
+
+    #[test]
+    fn every_path_agrees_with_reference() {
+        for isa in Isa::available() {
+            suite::add(|contract, y| run(isa, contract, y));
+        }
+    }
 
     #[test]
     fn portable_agrees_with_reference() {

@@ -5,7 +5,7 @@
 //! ```
 
 /// 1.5 * 2^23. Adding it to |y| <= 2^22 leaves `rne(y)` in the low mantissa bits (an f32 there has a spacing of 1).
-const MAGIC: f32 = 12_582_912.0;
+pub(crate) const MAGIC: f32 = 12_582_912.0;
 
 /// Nearest integer, ties to even, for |y| <= 2^22. `f32::round_ties_even` is not in `core`; this form is exact.
 #[inline(always)]

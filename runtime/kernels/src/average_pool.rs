@@ -9,8 +9,12 @@
 //! n counts the whole kernel ([`Count::Kernel`]) or the real elements only ([`Count::Real`]).
 //! Versions: `reference`; `portable`, sixteen channels at a time.
 
+#[cfg(target_arch = "x86_64")]
+use crate::arch::x86_64;
+
 use crate::arithmetic::requantize;
 use crate::image::{Image, Pool};
+use crate::isa::Isa;
 
 /// What the sum is divided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +93,7 @@ pub fn reference(a: &AveragePool<'_>, y: &mut [i8]) {
 }
 
 /// Channels by sixteen, then one by one; the zero point is taken off once. Callers keep 256 * kh * kw below 2^31.
+#[inline(always)]
 pub fn portable(a: &AveragePool<'_>, y: &mut [i8]) {
     let out = a.check(y);
     for (pixel, y_pixel) in y.chunks_exact_mut(out.c).enumerate() {
@@ -124,10 +129,27 @@ fn channels<const N: usize>(a: &AveragePool<'_>, [oy, ox]: [usize; 2], first: us
     }
 }
 
+/// The same on a path: the fastest version that it has.
+pub fn run(isa: Isa, a: &AveragePool<'_>, y: &mut [i8]) {
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        crate::isa::Path::Avx2(have) => x86_64::average_pool(have, a, y),
+        // NEON is part of plain aarch64, so the portable loops have it.
+        _ => portable(a, y),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::suite;
+
+    #[test]
+    fn every_path_agrees_with_reference() {
+        for isa in Isa::available() {
+            suite::average_pool(|contract, y| run(isa, contract, y));
+        }
+    }
 
     #[test]
     fn portable_agrees_with_reference() {

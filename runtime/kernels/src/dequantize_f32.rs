@@ -7,7 +7,11 @@
 //!
 //! Versions: `reference`; `portable`, which walks the output in order.
 
+#[cfg(target_arch = "x86_64")]
+use crate::arch::x86_64;
+
 use crate::image::Image;
+use crate::isa::Isa;
 
 /// What a dequantization is asked to do.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +50,7 @@ pub fn reference(d: &Dequantize<'_>, y: &mut [f32]) {
 }
 
 /// Channel by channel, stores in order.
+#[inline(always)]
 pub fn portable(d: &Dequantize<'_>, y: &mut [f32]) {
     d.check(y);
     let (pixels, channels) = (d.shape.h * d.shape.w, d.shape.c);
@@ -59,9 +64,26 @@ pub fn portable(d: &Dequantize<'_>, y: &mut [f32]) {
     }
 }
 
+/// The same on a path: the fastest version that it has.
+pub fn run(isa: Isa, d: &Dequantize<'_>, y: &mut [f32]) {
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        crate::isa::Path::Avx2(have) => x86_64::dequantize_f32(have, d, y),
+        // NEON is part of plain aarch64, so the portable loops have it.
+        _ => portable(d, y),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::suite;
+
+    #[test]
+    fn every_path_agrees_with_reference() {
+        for isa in crate::Isa::available() {
+            suite::dequantize_f32(|contract, y| super::run(isa, contract, y));
+        }
+    }
 
     #[test]
     fn portable_agrees_with_reference() {

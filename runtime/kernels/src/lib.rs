@@ -25,12 +25,16 @@
 #![no_std]
 #![deny(unsafe_code)]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
+
+#[allow(unsafe_code, reason = "what only some CPUs have is behind `unsafe`; each block says why it may")]
+mod arch;
 
 // What the ops share.
 pub mod arithmetic;
 pub mod image;
+pub mod isa;
 pub mod suite;
 
 // Into and out of 8 bits.
@@ -41,6 +45,10 @@ pub mod quantize_f32;
 pub mod conv;
 pub mod dense;
 pub mod depthwise;
+#[allow(unsafe_code, reason = "calls the inner loops of `arch`, which take pointers")]
+pub mod packed_conv;
+#[allow(unsafe_code, reason = "calls the inner loops of `arch`, which take pointers")]
+pub mod packed_depthwise;
 
 // Everything else.
 pub mod add;
@@ -50,6 +58,7 @@ pub mod max_pool;
 pub mod table;
 
 pub use image::{Image, Pool, Window};
+pub use isa::Isa;
 
 /// Name of the arithmetic that every kernel here computes. A plan that names another one is refused, never approximated.
 pub const ARITHMETIC: &str = "f32-rne/1";

@@ -7,7 +7,11 @@
 //!
 //! Versions: `reference`; `portable`, sixteen channels at a time.
 
+#[cfg(target_arch = "x86_64")]
+use crate::arch::x86_64;
+
 use crate::image::{Image, Pool};
+use crate::isa::Isa;
 
 /// What a max pool is asked to do.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +63,7 @@ pub fn reference(m: &MaxPool<'_>, y: &mut [i8]) {
 }
 
 /// Channels by sixteen, then one by one.
+#[inline(always)]
 pub fn portable(m: &MaxPool<'_>, y: &mut [i8]) {
     let out = m.check(y);
     for (pixel, y_pixel) in y.chunks_exact_mut(out.c).enumerate() {
@@ -90,9 +95,26 @@ fn channels<const N: usize>(m: &MaxPool<'_>, [oy, ox]: [usize; 2], first: usize,
     y[first..][..N].copy_from_slice(&best);
 }
 
+/// The same on a path: the fastest version that it has.
+pub fn run(isa: Isa, m: &MaxPool<'_>, y: &mut [i8]) {
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        crate::isa::Path::Avx2(have) => x86_64::max_pool(have, m, y),
+        // NEON is part of plain aarch64, so the portable loops have it.
+        _ => portable(m, y),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::suite;
+
+    #[test]
+    fn every_path_agrees_with_reference() {
+        for isa in crate::Isa::available() {
+            suite::max_pool(|contract, y| super::run(isa, contract, y));
+        }
+    }
 
     #[test]
     fn portable_agrees_with_reference() {

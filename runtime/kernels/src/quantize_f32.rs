@@ -9,8 +9,12 @@
 //! **NaN becomes the zero point**, as if it were 0: ONNX does not say, and CPUs disagree (x86 `max` drops a NaN, NEON's keeps it).
 //! Versions: `reference`; `portable`, sixteen pixels at a time.
 
+#[cfg(target_arch = "x86_64")]
+use crate::arch::x86_64;
+
 use crate::arithmetic::saturate;
 use crate::image::Image;
+use crate::isa::Isa;
 
 /// What a quantization is asked to do.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +54,7 @@ pub fn reference(q: &Quantize<'_>, y: &mut [i8]) {
 }
 
 /// Sixteen neighbours of one channel are divided and rounded together, then scattered to their pixels.
+#[inline(always)]
 pub fn portable(q: &Quantize<'_>, y: &mut [i8]) {
     q.check(y);
     let (pixels, channels) = (q.shape.h * q.shape.w, q.shape.c);
@@ -71,10 +76,27 @@ pub fn portable(q: &Quantize<'_>, y: &mut [i8]) {
     }
 }
 
+/// The same on a path: the fastest version that it has.
+pub fn run(isa: Isa, q: &Quantize<'_>, y: &mut [i8]) {
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        crate::isa::Path::Avx2(have) => x86_64::quantize_f32(have, q, y),
+        // NEON is part of plain aarch64, so the portable loops have it.
+        _ => portable(q, y),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::suite;
+
+    #[test]
+    fn every_path_agrees_with_reference() {
+        for isa in Isa::available() {
+            suite::quantize_f32(|contract, y| run(isa, contract, y));
+        }
+    }
 
     #[test]
     fn portable_agrees_with_reference() {

@@ -12,7 +12,10 @@ use crate::dense::{self, Dense};
 use crate::depthwise::{self, Depthwise};
 use crate::dequantize_f32::{self, Dequantize};
 use crate::image::{Image, Pool, Window};
+use crate::isa::Isa;
 use crate::max_pool::{self, MaxPool};
+use crate::packed_conv::{self, ConvShape, PackedConv, Weights};
+use crate::packed_depthwise::{self, DepthwiseShape, PackedDepthwise};
 use crate::quantize_f32::{self, Quantize};
 use crate::table::{self, Table};
 
@@ -77,6 +80,14 @@ impl Rng {
                 1 => any >> 4,
                 _ => any,
             };
+        }
+    }
+
+    /// The same for weights. Half of the time none is -128, which some inner loops treat apart.
+    pub fn fill_weights(&mut self, weights: &mut [i8]) {
+        self.fill(weights);
+        if self.below(2) == 0 {
+            weights.iter_mut().for_each(|w| *w = (*w).max(-127));
         }
     }
 
@@ -149,7 +160,7 @@ pub fn conv(mut candidate: impl FnMut(&Conv<'_>, &mut [i8], &mut [i16])) {
         let (x, weights) = (&mut x[..x_shape.len()], &mut w[..out.c * depth]);
         let (bias, scale) = (&mut bias[..out.c], &mut scale[..out.c]);
         rng.fill(x);
-        rng.fill(weights);
+        rng.fill_weights(weights);
         rng.channels(depth, bias, scale);
         let (x_zero, y_zero) = (rng.i8(), rng.i8());
         let c = Conv { x, x_shape, x_zero, weights, bias, scale, y_zero, window, groups };
@@ -182,7 +193,7 @@ pub fn depthwise(mut candidate: impl FnMut(&Depthwise<'_>, &mut [i8])) {
         let (x, weights) = (&mut x[..x_shape.len()], &mut w[..window.taps() * out.c]);
         let (bias, scale) = (&mut bias[..out.c], &mut scale[..out.c]);
         rng.fill(x);
-        rng.fill(weights);
+        rng.fill_weights(weights);
         rng.channels(window.taps(), bias, scale);
         let (x_zero, y_zero) = (rng.i8(), rng.i8());
         let d = Depthwise { x, x_shape, x_zero, weights, bias, scale, y_zero, window };
@@ -208,7 +219,7 @@ pub fn dense(mut candidate: impl FnMut(&Dense<'_>, &mut [i8])) {
         let (x, weights) = (&mut x[..i], &mut w[..o * i]);
         let (bias, scale) = (&mut bias[..o], &mut scale[..o]);
         rng.fill(x);
-        rng.fill(weights);
+        rng.fill_weights(weights);
         rng.channels(i, bias, scale);
         let d = Dense { x, weights, bias, scale, y_zero: rng.i8() };
         let (mut want, mut have) = outputs();
@@ -363,4 +374,49 @@ pub fn dequantize_f32(mut candidate: impl FnMut(&Dequantize<'_>, &mut [f32])) {
         let same = want[..shape.len()].iter().zip(&have).all(|(want, have)| want.to_bits() == have.to_bits());
         assert!(same, "case {case}: {shape:?}");
     }
+}
+
+/// Biases and multipliers as a plan stores them.
+fn stored_channels(bias: &[i32], scale: &[f32]) -> ([[u8; 4]; CHANNELS], [[u8; 4]; CHANNELS]) {
+    let (mut biases, mut scales) = ([[0; 4]; CHANNELS], [[0; 4]; CHANNELS]);
+    for (to, from) in biases.iter_mut().zip(bias) {
+        *to = from.to_le_bytes();
+    }
+    for (to, from) in scales.iter_mut().zip(scale) {
+        *to = from.to_le_bytes();
+    }
+    (biases, scales)
+}
+
+/// Checks packed convolutions of a path, through the cases of [`conv()`]. Wants half a MiB of stack.
+pub fn packed_conv(isa: Isa) {
+    let (mut packed, mut scratch) = ([0x55; 1 << 18], [0x55; 1 << 18]);
+    conv(|c, y, _| {
+        let shape = ConvShape { x: c.x_shape, channels: c.bias.len(), window: c.window, groups: c.groups };
+        let Some(len) = packed_conv::packed_len(isa, &shape) else { panic!("{isa:?} packs nothing") };
+        let packed = &mut packed[..len];
+        let Conv { x, x_zero, y_zero, weights, .. } = *c;
+        let (bias, scale) = stored_channels(c.bias, c.scale);
+        let [bias, scale] = [&bias[..c.bias.len()], &scale[..c.bias.len()]];
+        packed_conv::pack(isa, &shape, &Weights { weights, bias, scale }, packed);
+        // Exactly the promised scratch, at an odd address.
+        let scratch = &mut scratch[1..][..packed_conv::scratch_len(isa, &shape)];
+        packed_conv::run(isa, &PackedConv { x, shape, x_zero, y_zero, packed }, y, scratch);
+    });
+}
+
+/// Checks packed depthwise convolutions of a path, through the cases of [`depthwise()`] that have a packed form.
+pub fn packed_depthwise(isa: Isa) {
+    let (mut packed, mut scratch) = ([0x55; 1 << 16], [0x55; 1 << 16]);
+    depthwise(|d, y| {
+        let shape = DepthwiseShape { x: d.x_shape, window: d.window };
+        let Some(len) = packed_depthwise::packed_len(isa, &shape) else { return depthwise::reference(d, y) };
+        let packed = &mut packed[..len];
+        let Depthwise { x, x_zero, y_zero, weights, .. } = *d;
+        let (bias, scale) = stored_channels(d.bias, d.scale);
+        let [bias, scale] = [&bias[..d.bias.len()], &scale[..d.bias.len()]];
+        packed_depthwise::pack(isa, &shape, &Weights { weights, bias, scale }, packed);
+        let scratch = &mut scratch[..packed_depthwise::scratch_len(isa, &shape)];
+        packed_depthwise::run(isa, &PackedDepthwise { x, shape, x_zero, y_zero, packed }, y, scratch);
+    });
 }

@@ -1,7 +1,7 @@
 //! How long one inference of a ResNet-8-shaped plan takes here.
 //!
 //! ```text
-//! cargo run --release -p limbeck-plan --example time_resnet8
+//! cargo run --release -p limbeck-plan --features std --example time_resnet8 [PATH]
 //! ```
 //! Random weights, the shapes of MLPerf Tiny's image classifier (32 x 32 x 3, 12.5 million multiply-accumulates). Prints the
 //! best and the median of 200 runs, and the time of each op in the best one.
@@ -9,7 +9,7 @@
 use std::time::{Duration, Instant};
 
 use limbeck_kernels::suite::Rng;
-use limbeck_plan::{ConvGeometry, OpSpec, PlanBuf, PlanSpec, PoolGeometry, Shape, TensorId, TensorSpec, emit};
+use limbeck_plan::{ConvGeometry, Isa, OpSpec, PlanBuf, PlanSpec, PoolGeometry, Shape, TensorId, TensorSpec, emit};
 
 struct Net {
     spec: PlanSpec,
@@ -74,17 +74,22 @@ fn resnet8() -> PlanSpec {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let buf = PlanBuf::new(emit(&resnet8())?)?;
-    let plan = buf.plan();
+    let isa = match std::env::args().nth(1) {
+        Some(name) => Isa::named(&name).ok_or("this CPU has no such path")?,
+        None => Isa::detect(),
+    };
+    let buf = PlanBuf::new(emit(&resnet8())?)?.pack(isa)?;
+    let packed = buf.plan();
+    let plan = packed.plan();
     let input: Vec<f32> = (0..3 * 32 * 32).map(|i| (i % 97) as f32 * 0.1 - 4.8).collect();
     let mut logits = [0.0; 10];
-    let mut arena = vec![0; plan.arena_bytes()];
+    let mut arena = vec![0; packed.arena_bytes()];
 
     let mut runs: Vec<(Duration, Vec<Duration>)> = Vec::new();
     for _ in 0..200 {
         let start = Instant::now();
         let mut marks = Vec::with_capacity(32);
-        plan.run(&[&input], &mut [&mut logits], &mut arena, |_, _| marks.push(start.elapsed()))?;
+        packed.run(&[&input], &mut [&mut logits], &mut arena, |_, _| marks.push(start.elapsed()))?;
         runs.push((start.elapsed(), marks));
     }
     runs.sort();
@@ -96,7 +101,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let rate = op.macs as f64 / took.as_secs_f64() / 1e9;
         println!("{:<20} {:>8.4} ms {:>6.2} GMAC/s", op.name, ms(took), rate);
     }
-    println!("{} bytes of plan, {} of arena, {:.1} MMAC", buf.as_bytes().len(), plan.arena_bytes(), macs as f64 / 1e6);
+    println!(
+        "{isa:?}: {} bytes of plan, {} of packed weights, {} of arena, {:.1} MMAC",
+        buf.as_bytes().len(),
+        buf.packed_bytes(),
+        packed.arena_bytes(),
+        macs as f64 / 1e6
+    );
     println!(
         "best {:.3} ms, median {:.3} ms, {:.1} GMAC/s",
         ms(*best),

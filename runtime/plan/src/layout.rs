@@ -12,6 +12,9 @@ pub(crate) const MAX_BYTES: usize = i32::MAX as usize;
 /// Every tensor starts at a multiple of this.
 pub(crate) const ALIGN: usize = 16;
 
+/// The packed weights of every op start at a multiple of this: a cache line.
+pub(crate) const PACKED_ALIGN: usize = 64;
+
 /// The header.
 pub(crate) mod header {
     pub(crate) const MAGIC: usize = 0;

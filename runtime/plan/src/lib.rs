@@ -88,6 +88,7 @@ extern crate std;
 mod layout;
 mod op;
 mod open;
+mod packed;
 mod run;
 mod tensor;
 
@@ -104,8 +105,10 @@ mod spec;
 
 // Read and run.
 pub use layout::MAX_TENSORS;
+pub use limbeck_kernels::Isa;
 pub use op::{OpInfo, OpKind};
 pub use open::{OpenError, Plan};
+pub use packed::PackedPlan;
 pub use run::RunError;
 pub use tensor::{Shape, Tensor};
 
@@ -115,6 +118,6 @@ pub use check::EmitError;
 #[cfg(feature = "emit")]
 pub use emit::emit;
 #[cfg(feature = "emit")]
-pub use owned::PlanBuf;
+pub use owned::{PackedPlanBuf, PlanBuf};
 #[cfg(feature = "emit")]
 pub use spec::{ConvGeometry, OpSpec, PlanSpec, PoolGeometry, TensorId, TensorSpec};

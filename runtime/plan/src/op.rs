@@ -5,9 +5,11 @@
 use limbeck_kernels::add::AddScales;
 use limbeck_kernels::arithmetic::is_multiplier;
 use limbeck_kernels::average_pool::Count;
-use limbeck_kernels::{Image, Pool, Window, conv};
+use limbeck_kernels::packed_conv::{self, ConvShape};
+use limbeck_kernels::packed_depthwise::{self, DepthwiseShape};
+use limbeck_kernels::{Image, Isa, Pool, Window, conv};
 
-use crate::layout::{op, pair_at, size_at};
+use crate::layout::{PACKED_ALIGN, op, pair_at, size_at};
 use crate::open::Plan;
 use crate::tensor::{Stored, Tensor, name, slice};
 
@@ -136,8 +138,46 @@ impl<'a> Op<'a> {
         }
     }
 
-    /// Bytes of scratch: biases, multipliers, then what the kernel asks for.
-    pub(crate) fn scratch_bytes(&self) -> Option<usize> {
+    /// The packed form of a convolution or fully connected layer, with its input.
+    pub(crate) fn conv_shape(&self) -> Option<(Stored<'a>, ConvShape)> {
+        match self.work {
+            Work::Conv { x, window, groups, .. } => {
+                Some((x, ConvShape { x: x.image, channels: self.y.image.c, window, groups }))
+            }
+            Work::Dense { x, .. } => Some((x, ConvShape::dense(x.place.len, self.y.image.c))),
+            _ => None,
+        }
+    }
+
+    /// Bytes of its packed weights on a path, a multiple of [`PACKED_ALIGN`]; 0 when it has no packed form there.
+    pub(crate) fn packed_bytes(&self, isa: Isa) -> usize {
+        let len = match self.work {
+            Work::Conv { .. } | Work::Dense { .. } => {
+                self.conv_shape().and_then(|(_, shape)| packed_conv::packed_len(isa, &shape))
+            }
+            Work::Depthwise { x, window, .. } => {
+                packed_depthwise::packed_len(isa, &DepthwiseShape { x: x.image, window })
+            }
+            _ => None,
+        };
+        len.unwrap_or(0).next_multiple_of(PACKED_ALIGN)
+    }
+
+    /// Bytes of scratch on a path.
+    pub(crate) fn scratch_bytes(&self, isa: Isa) -> Option<usize> {
+        if self.packed_bytes(isa) == 0 {
+            return self.portable_scratch_bytes();
+        }
+        match self.work {
+            Work::Depthwise { x, window, .. } => {
+                Some(packed_depthwise::scratch_len(isa, &DepthwiseShape { x: x.image, window }))
+            }
+            _ => self.conv_shape().map(|(_, shape)| packed_conv::scratch_len(isa, &shape)),
+        }
+    }
+
+    /// Biases, multipliers, then what the portable kernel asks for.
+    fn portable_scratch_bytes(&self) -> Option<usize> {
         match self.work {
             // `conv::scratch_len` of i16, in u64: the plan may come from a larger machine.
             Work::Conv { weights, ref channels, .. } => {

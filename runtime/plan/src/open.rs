@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use limbeck_kernels::ARITHMETIC;
+use limbeck_kernels::{ARITHMETIC, Isa};
 
 use crate::layout::{ALIGN, MAGIC, MAX_TENSORS, VERSION, checksum, header, op, size_at, tensor, u32_at};
 use crate::op::{Op, OpInfo};
@@ -25,7 +25,7 @@ pub(crate) struct Sections {
     operands: Section,
     /// Bytes of the arena that tensors use.
     pub(crate) tensor_bytes: usize,
-    /// Bytes of scratch behind them.
+    /// Bytes of scratch behind them, on the portable path.
     pub(crate) scratch_bytes: usize,
 }
 
@@ -54,9 +54,9 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
-    /// Bytes of arena that [`Plan::run`] needs.
+    /// Bytes of arena that [`Plan::run`] needs; another path may need more, see [`crate::PackedPlan::arena_bytes`].
     pub fn arena_bytes(&self) -> usize {
-        self.sections.tensor_bytes + self.sections.scratch_bytes + (ALIGN - 1)
+        arena_bytes(self.sections.tensor_bytes, self.sections.scratch_bytes)
     }
 
     /// The tensors that `run` fills from its inputs, in order.
@@ -204,7 +204,7 @@ impl<'a> Plan<'a> {
         let ends = self.tensor_records().iter().filter_map(Place::parse).map(|place| place.range().end);
         self.sections.tensor_bytes = ends.max().unwrap_or(0).next_multiple_of(ALIGN);
         for (index, record) in self.op_records().iter().enumerate() {
-            let scratch = Op::parse(record, self).map(|op| op.scratch_bytes());
+            let scratch = Op::parse(record, self).map(|op| op.scratch_bytes(Isa::PORTABLE));
             let scratch = scratch.map_err(|fault| OpenError::Op { index, fault })?;
             let scratch = scratch.filter(|&s| s <= i32::MAX as usize);
             let scratch = scratch.ok_or(OpenError::Op { index, fault: "it needs too much scratch" })?;
@@ -214,6 +214,11 @@ impl<'a> Plan<'a> {
         let sum = self.sections.tensor_bytes.checked_add(self.sections.scratch_bytes + ALIGN);
         sum.map(|_| ()).ok_or(OpenError::Sections)
     }
+}
+
+/// Tensors, scratch, and room to start at a multiple of `ALIGN`.
+pub(crate) const fn arena_bytes(tensors: usize, scratch: usize) -> usize {
+    tensors + scratch + (ALIGN - 1)
 }
 
 impl fmt::Debug for Plan<'_> {

@@ -1,8 +1,12 @@
 //! Running a plan in a lent arena: floats in, floats out, integers between.
+//!
+//! [`PackedPlan::run`] takes the ops in order; each finds its packed weights behind those of the op before. [`Plan::run`] is the
+//! same on the portable path, for which nothing is packed.
 
 use core::fmt;
 use core::ops::Range;
 
+use limbeck_kernels::Isa;
 use limbeck_kernels::add::{self, Add};
 use limbeck_kernels::average_pool::{self, AveragePool};
 use limbeck_kernels::concat::{self, Concat};
@@ -11,17 +15,36 @@ use limbeck_kernels::dense::{self, Dense};
 use limbeck_kernels::depthwise::{self, Depthwise};
 use limbeck_kernels::dequantize_f32::{self, Dequantize};
 use limbeck_kernels::max_pool::{self, MaxPool};
+use limbeck_kernels::packed_conv::{self, PackedConv};
+use limbeck_kernels::packed_depthwise::{self, DepthwiseShape, PackedDepthwise};
 use limbeck_kernels::quantize_f32::{self, Quantize};
 use limbeck_kernels::table::{self, Table};
 
 use crate::layout::ALIGN;
 use crate::op::{Channels, Op, Work};
 use crate::open::Plan;
+use crate::packed::PackedPlan;
 use crate::tensor::Tensor;
 
 impl<'a> Plan<'a> {
+    /// One inference on the portable path, from the weights as the plan holds them: see [`PackedPlan::run`].
+    ///
+    /// # Errors
+    /// Those of [`PackedPlan::run`].
+    pub fn run(
+        &self,
+        inputs: &[&[f32]],
+        outputs: &mut [&mut [f32]],
+        arena: &mut [i8],
+        observe: impl FnMut(Tensor<'a>, &[i8]),
+    ) -> Result<(), RunError> {
+        PackedPlan::portable(*self).run(inputs, outputs, arena, observe)
+    }
+}
+
+impl<'a> PackedPlan<'a> {
     /// One inference. `inputs` and `outputs` are `C H W` floats, in the order of [`Plan::inputs`] and [`Plan::outputs`]; the
-    /// arena has at least [`Plan::arena_bytes`] bytes, at any address, of any content.
+    /// arena has at least [`PackedPlan::arena_bytes`] bytes, at any address, of any content.
     ///
     /// `observe` sees every integer tensor (`H W C`) just after it is written, inputs first: to hash it, or to time the op.
     /// NaN in an input counts as 0.
@@ -35,34 +58,39 @@ impl<'a> Plan<'a> {
         arena: &mut [i8],
         mut observe: impl FnMut(Tensor<'a>, &[i8]),
     ) -> Result<(), RunError> {
-        self.check_sizes(inputs, outputs)?;
-        let sections = self.sections();
+        let (plan, isa) = (self.plan(), self.isa());
+        plan.check_sizes(inputs, outputs)?;
         let small = RunError::Arena { need: self.arena_bytes(), have: arena.len() };
         let start = arena.as_ptr().align_offset(ALIGN);
         let arena = arena.get_mut(start..).ok_or(small)?;
-        let (arena, scratch) = arena.split_at_mut_checked(sections.tensor_bytes).ok_or(small)?;
-        let scratch = scratch.get_mut(..sections.scratch_bytes).ok_or(small)?;
+        let (arena, scratch) = arena.split_at_mut_checked(plan.sections().tensor_bytes).ok_or(small)?;
+        let scratch = scratch.get_mut(..self.scratch_bytes()).ok_or(small)?;
 
-        for (stored, x) in self.input_tensors().zip(inputs) {
+        for (stored, x) in plan.input_tensors().zip(inputs) {
             let Tensor { scale, zero, .. } = stored.tensor;
             let y = arena.get_mut(stored.place.range()).ok_or(RunError::Damaged)?;
-            quantize_f32::portable(&Quantize { x, shape: stored.image, scale, zero }, y);
+            quantize_f32::run(isa, &Quantize { x, shape: stored.image, scale, zero }, y);
             observe(stored.tensor, y);
         }
-        for record in self.op_records() {
-            let op = Op::parse(record, self).map_err(|_| RunError::Damaged)?;
-            step(self, &op, arena, scratch)?;
+        let mut packed = self.weights();
+        for record in plan.op_records() {
+            let op = Op::parse(record, &plan).map_err(|_| RunError::Damaged)?;
+            let (own, rest) = packed.split_at_checked(op.packed_bytes(isa)).ok_or(RunError::Damaged)?;
+            packed = rest;
+            Step { plan, isa, op: &op, packed: own }.run(arena, scratch)?;
             let y = arena.get(op.y.place.range()).ok_or(RunError::Damaged)?;
             observe(op.y.tensor, y);
         }
-        for (stored, y) in self.output_tensors().zip(outputs) {
+        for (stored, y) in plan.output_tensors().zip(outputs) {
             let Tensor { scale, zero, .. } = stored.tensor;
             let x = arena.get(stored.place.range()).ok_or(RunError::Damaged)?;
-            dequantize_f32::portable(&Dequantize { x, shape: stored.image, scale, zero }, y);
+            dequantize_f32::run(isa, &Dequantize { x, shape: stored.image, scale, zero }, y);
         }
         Ok(())
     }
+}
 
+impl Plan<'_> {
     fn check_sizes(&self, inputs: &[&[f32]], outputs: &[&mut [f32]]) -> Result<(), RunError> {
         let (need_in, need_out) = (self.inputs().count(), self.outputs().count());
         if inputs.len() != need_in || outputs.len() != need_out {
@@ -84,71 +112,105 @@ impl<'a> Plan<'a> {
 }
 
 /// One op, from the arena into the arena.
-fn step(plan: &Plan<'_>, op: &Op<'_>, arena: &mut [i8], scratch: &mut [i8]) -> Result<(), RunError> {
-    let y_range = op.y.place.range();
-    let y_zero = op.y.tensor.zero;
-    match op.work {
-        Work::Conv { x: from, weights, channels, window, groups } => {
-            let (x, y) = lend(arena, from.place.range(), y_range)?;
-            let Unpacked { bias, scale, rest: patches } = unpack(channels, scratch)?;
-            let (x_shape, x_zero) = (from.image, from.tensor.zero);
-            let patches = bytemuck::try_cast_slice_mut(patches).map_err(|_| RunError::Damaged)?;
-            if patches.len() < conv::scratch_len(&window, x_shape.c, groups) {
-                return Err(RunError::Damaged);
+struct Step<'s, 'a> {
+    plan: Plan<'a>,
+    isa: Isa,
+    op: &'s Op<'a>,
+    /// Its packed weights; empty when it has no packed form.
+    packed: &'a [i8],
+}
+
+impl Step<'_, '_> {
+    fn run(&self, arena: &mut [i8], scratch: &mut [i8]) -> Result<(), RunError> {
+        let Step { plan, isa, op, packed } = *self;
+        // True of bytes that are still what was checked.
+        if op.scratch_bytes(isa).is_none_or(|need| need > scratch.len()) {
+            return Err(RunError::Damaged);
+        }
+        let y_range = op.y.place.range();
+        let y_zero = op.y.tensor.zero;
+        match op.work {
+            Work::Conv { .. } | Work::Dense { .. } if !packed.is_empty() => {
+                let (from, shape) = op.conv_shape().ok_or(RunError::Damaged)?;
+                let (x, y) = lend(arena, from.place.range(), y_range)?;
+                let packed = unpadded(packed, packed_conv::packed_len(isa, &shape))?;
+                let conv = PackedConv { x, shape, x_zero: from.tensor.zero, y_zero, packed };
+                packed_conv::run(isa, &conv, y, scratch);
             }
-            conv::portable(&Conv { x, x_shape, x_zero, weights, bias, scale, y_zero, window, groups }, y, patches);
-        }
-        Work::Depthwise { x: from, weights, channels, window } => {
-            let (x, y) = lend(arena, from.place.range(), y_range)?;
-            let Unpacked { bias, scale, .. } = unpack(channels, scratch)?;
-            let (x_shape, x_zero) = (from.image, from.tensor.zero);
-            depthwise::portable(&Depthwise { x, x_shape, x_zero, weights, bias, scale, y_zero, window }, y);
-        }
-        Work::Dense { x: from, weights, channels } => {
-            let (x, y) = lend(arena, from.place.range(), y_range)?;
-            let Unpacked { bias, scale, .. } = unpack(channels, scratch)?;
-            dense::portable(&Dense { x, weights, bias, scale, y_zero }, y);
-        }
-        Work::Add { a: from_a, b: from_b, scales } => {
-            let (a_range, b_range) = (from_a.place.range(), from_b.place.range());
-            let (a_zero, b_zero) = (from_a.tensor.zero, from_b.tensor.zero);
-            if a_range == b_range {
-                let (a, y) = lend(arena, a_range, y_range)?;
-                add::portable(&Add { a, a_zero, b: a, b_zero, scales, y_zero }, y);
-            } else {
-                let lent = arena.get_disjoint_mut([a_range, b_range, y_range]);
-                let [a, b, y] = lent.map_err(|_| RunError::Damaged)?;
-                add::portable(&Add { a, a_zero, b, b_zero, scales, y_zero }, y);
+            Work::Depthwise { x: from, window, .. } if !packed.is_empty() => {
+                let (x, y) = lend(arena, from.place.range(), y_range)?;
+                let shape = DepthwiseShape { x: from.image, window };
+                let packed = unpadded(packed, packed_depthwise::packed_len(isa, &shape))?;
+                let depthwise = PackedDepthwise { x, shape, x_zero: from.tensor.zero, y_zero, packed };
+                packed_depthwise::run(isa, &depthwise, y, scratch);
             }
-        }
-        Work::AveragePool { x: from, pool, count, ratio } => {
-            let (x, y) = lend(arena, from.place.range(), y_range)?;
-            let (x_shape, x_zero) = (from.image, from.tensor.zero);
-            average_pool::portable(&AveragePool { x, x_shape, x_zero, ratio, y_zero, pool, count }, y);
-        }
-        Work::MaxPool { x: from, pool } => {
-            let (x, y) = lend(arena, from.place.range(), y_range)?;
-            max_pool::portable(&MaxPool { x, x_shape: from.image, pool }, y);
-        }
-        Work::Concat => {
-            let (y_channels, mut at) = (op.y.image.c, 0);
-            for id in op.operands {
-                let from = plan.stored(u32::from_le_bytes(*id) as usize).map_err(|_| RunError::Damaged)?;
-                let x_channels = from.image.c;
-                if at + x_channels > y_channels {
+            Work::Conv { x: from, weights, channels, window, groups } => {
+                let (x, y) = lend(arena, from.place.range(), y_range)?;
+                let Unpacked { bias, scale, rest: patches } = unpack(channels, scratch)?;
+                let (x_shape, x_zero) = (from.image, from.tensor.zero);
+                let patches = bytemuck::try_cast_slice_mut(patches).map_err(|_| RunError::Damaged)?;
+                if patches.len() < conv::scratch_len(&window, x_shape.c, groups) {
                     return Err(RunError::Damaged);
                 }
-                let (x, y) = lend(arena, from.place.range(), y_range.clone())?;
-                concat::portable(&Concat { x, x_channels, y_channels, at }, y);
-                at += x_channels;
+                conv::portable(&Conv { x, x_shape, x_zero, weights, bias, scale, y_zero, window, groups }, y, patches);
+            }
+            Work::Depthwise { x: from, weights, channels, window } => {
+                let (x, y) = lend(arena, from.place.range(), y_range)?;
+                let Unpacked { bias, scale, .. } = unpack(channels, scratch)?;
+                let (x_shape, x_zero) = (from.image, from.tensor.zero);
+                depthwise::portable(&Depthwise { x, x_shape, x_zero, weights, bias, scale, y_zero, window }, y);
+            }
+            Work::Dense { x: from, weights, channels } => {
+                let (x, y) = lend(arena, from.place.range(), y_range)?;
+                let Unpacked { bias, scale, .. } = unpack(channels, scratch)?;
+                dense::portable(&Dense { x, weights, bias, scale, y_zero }, y);
+            }
+            Work::Add { a: from_a, b: from_b, scales } => {
+                let (a_range, b_range) = (from_a.place.range(), from_b.place.range());
+                let (a_zero, b_zero) = (from_a.tensor.zero, from_b.tensor.zero);
+                if a_range == b_range {
+                    let (a, y) = lend(arena, a_range, y_range)?;
+                    add::run(isa, &Add { a, a_zero, b: a, b_zero, scales, y_zero }, y);
+                } else {
+                    let lent = arena.get_disjoint_mut([a_range, b_range, y_range]);
+                    let [a, b, y] = lent.map_err(|_| RunError::Damaged)?;
+                    add::run(isa, &Add { a, a_zero, b, b_zero, scales, y_zero }, y);
+                }
+            }
+            Work::AveragePool { x: from, pool, count, ratio } => {
+                let (x, y) = lend(arena, from.place.range(), y_range)?;
+                let (x_shape, x_zero) = (from.image, from.tensor.zero);
+                average_pool::run(isa, &AveragePool { x, x_shape, x_zero, ratio, y_zero, pool, count }, y);
+            }
+            Work::MaxPool { x: from, pool } => {
+                let (x, y) = lend(arena, from.place.range(), y_range)?;
+                max_pool::run(isa, &MaxPool { x, x_shape: from.image, pool }, y);
+            }
+            Work::Concat => {
+                let (y_channels, mut at) = (op.y.image.c, 0);
+                for id in op.operands {
+                    let from = plan.stored(u32::from_le_bytes(*id) as usize).map_err(|_| RunError::Damaged)?;
+                    let x_channels = from.image.c;
+                    if at + x_channels > y_channels {
+                        return Err(RunError::Damaged);
+                    }
+                    let (x, y) = lend(arena, from.place.range(), y_range.clone())?;
+                    concat::portable(&Concat { x, x_channels, y_channels, at }, y);
+                    at += x_channels;
+                }
+            }
+            Work::Table { x: from, table } => {
+                let (x, y) = lend(arena, from.place.range(), y_range)?;
+                table::portable(&Table { x, table }, y);
             }
         }
-        Work::Table { x: from, table } => {
-            let (x, y) = lend(arena, from.place.range(), y_range)?;
-            table::portable(&Table { x, table }, y);
-        }
+        Ok(())
     }
-    Ok(())
+}
+
+/// Packed weights without the padding behind them.
+fn unpadded(packed: &[i8], len: Option<usize>) -> Result<&[i8], RunError> {
+    len.and_then(|len| packed.get(..len)).ok_or(RunError::Damaged)
 }
 
 /// What is read and what is written, which never overlap.
@@ -218,6 +280,13 @@ pub enum RunError {
         /// Elements passed.
         have: usize,
     },
+    /// The memory for packed weights is smaller than [`Plan::packed_bytes`].
+    Packed {
+        /// Bytes needed.
+        need: usize,
+        /// Bytes lent.
+        have: usize,
+    },
     /// The bytes changed after they were checked (a mapped file that was overwritten); open the plan again.
     Damaged,
 }
@@ -227,6 +296,9 @@ impl fmt::Display for RunError {
         match *self {
             RunError::Arena { need, have } => {
                 write!(f, "arena of {have} bytes; lend at least {need}")
+            }
+            RunError::Packed { need, have } => {
+                write!(f, "memory of {have} bytes for packed weights; lend at least {need}")
             }
             RunError::Count { need, have } => {
                 write!(f, "{} inputs and {} outputs passed; the plan has {} and {}", have[0], have[1], need[0], need[1])

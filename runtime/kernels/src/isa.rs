@@ -1,0 +1,112 @@
+//! Which instruction set path computes, decided once and carried as a token.
+//!
+//! An [`Isa`] other than [`Isa::PORTABLE`] exists only where detection saw the instructions, so that a safe function may take
+//! one as its proof. All paths give the same integers; they differ in time.
+//!
+//! | name | needs | found on |
+//! |---|---|---|
+//! | `portable` | nothing | everything |
+//! | `avx2` | AVX2 | x86-64 since 2013 |
+//! | `neon` | NEON | aarch64: all (Cortex-A53, A72); armv7: all but a few (Cortex-A7, A9, A15) |
+//! | `sdot` | FEAT_DotProd | Cortex-A55, A76 |
+//! | `smmla` | FEAT_I8MM | Cortex-A510, A710, Neoverse V1 |
+//!
+//! Detection asks the operating system (feature `std`). Without it only what the build promises (`-C target-feature`) is seen.
+
+use core::fmt;
+
+#[cfg(target_arch = "aarch64")]
+use crate::arch::aarch64::{Neon, Sdot, Smmla};
+#[cfg(target_arch = "arm")]
+use crate::arch::arm::ArmNeon;
+#[cfg(target_arch = "x86_64")]
+use crate::arch::x86_64::Avx2;
+
+/// A path that this CPU has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Isa(pub(crate) Path);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Path {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "arm")]
+    ArmNeon(ArmNeon),
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
+    #[cfg(target_arch = "aarch64")]
+    Sdot(Sdot),
+    #[cfg(target_arch = "aarch64")]
+    Smmla(Smmla),
+}
+
+impl Isa {
+    /// Plain Rust; always there.
+    pub const PORTABLE: Isa = Isa(Path::Portable);
+
+    /// The fastest path of this CPU.
+    pub fn detect() -> Isa {
+        Isa::available().last().unwrap_or(Isa::PORTABLE)
+    }
+
+    /// All paths of this CPU, slowest first.
+    pub fn available() -> impl Iterator<Item = Isa> {
+        let paths = [
+            Some(Path::Portable),
+            #[cfg(target_arch = "x86_64")]
+            Avx2::detect().map(Path::Avx2),
+            #[cfg(target_arch = "arm")]
+            ArmNeon::detect().map(Path::ArmNeon),
+            #[cfg(target_arch = "aarch64")]
+            Neon::detect().map(Path::Neon),
+            #[cfg(target_arch = "aarch64")]
+            Sdot::detect().map(Path::Sdot),
+            #[cfg(target_arch = "aarch64")]
+            Smmla::detect().map(Path::Smmla),
+        ];
+        paths.into_iter().flatten().map(Isa)
+    }
+
+    /// The path of this CPU with a name, or `None` when there is none of that name here.
+    pub fn named(name: &str) -> Option<Isa> {
+        Isa::available().find(|isa| isa.name() == name)
+    }
+
+    /// Its name, see the module.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Path::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2(_) => "avx2",
+            #[cfg(target_arch = "arm")]
+            Path::ArmNeon(_) => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Path::Neon(_) => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Path::Sdot(_) => "sdot",
+            #[cfg(target_arch = "aarch64")]
+            Path::Smmla(_) => "smmla",
+        }
+    }
+}
+
+impl fmt::Debug for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_is_found_by_its_name() {
+        for isa in Isa::available() {
+            assert_eq!(Isa::named(isa.name()), Some(isa));
+        }
+        assert_eq!(Isa::named("no such path"), None);
+        assert_eq!(Isa::available().next(), Some(Isa::PORTABLE));
+    }
+}

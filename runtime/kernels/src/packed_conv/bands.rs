@@ -1,0 +1,197 @@
+//! The input in pieces that stay in the first cache while all panels of weights pass over them.
+//!
+//! A band is a number of output rows and what they read. There are three kinds:
+//! - *rows*: the input rows, with their padding around them, copied to scratch (or used where they lie, when there is nothing to
+//!   pad, widen or round up);
+//! - *pixels* of a pointwise convolution, which has no rows: as above, and cut anywhere;
+//! - *patches*: for each output pixel all that it reads, one after the other. For kernels whose runs are too short.
+
+use super::drive::Gemm;
+use super::layout::Layout;
+use super::shape::ConvShape;
+use crate::image::{Image, Window};
+
+/// Fewest pixels of a band, so that bringing a panel of weights into the cache pays.
+const LEAST_PIXELS: usize = 48;
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Rows,
+    Pixels,
+    Patches,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Bands {
+    kind: Kind,
+    pub(super) count: usize,
+    /// Output rows (or pixels, of a pointwise convolution) of a band; the last may have fewer.
+    per_band: usize,
+    total: usize,
+    /// Elements from one input row to the next.
+    pub(super) pitch: usize,
+    /// Elements from one output pixel to the next.
+    pub(super) pixel_step: usize,
+    /// Elements of the scratch that a band is copied to; 0 when it is used where it lies.
+    pub(super) copied_len: usize,
+    x: Image,
+    window: Window,
+    /// Output columns.
+    columns: usize,
+    /// Input rows that an output row reads.
+    reach: usize,
+}
+
+/// One band: lines of equally spaced pixels.
+#[derive(Clone, Copy)]
+pub(super) struct Band {
+    /// First output row, or first pixel.
+    pub(super) first: usize,
+    pub(super) lines: usize,
+    /// Pixels of a line.
+    pub(super) pixels: usize,
+    /// Elements of the band from one line to the next.
+    pub(super) line_step: usize,
+    /// First output pixel.
+    pub(super) y_pixel: usize,
+}
+
+impl Bands {
+    pub(super) fn of<G: Gemm>(layout: &Layout<G>, shape: &ConvShape) -> Bands {
+        let (x, out, window) = (shape.x, shape.y(), shape.window);
+        let kind = match (shape.is_pointwise(), layout.gathers()) {
+            (true, _) => Kind::Pixels,
+            (false, true) => Kind::Patches,
+            (false, false) => Kind::Rows,
+        };
+        let [stride, reach] = [window.stride[0], (window.kernel[0] - 1) * window.dilation[0] + 1];
+        let as_it_lies = G::IN_PLACE && window.pad == [0; 4] && layout.runs_are_whole();
+        let padded_columns = (out.w - 1) * window.stride[1] + (window.kernel[1] - 1) * window.dilation[1] + 1;
+        let pitch = if as_it_lies { x.w * x.c } else { padded_columns * x.c };
+        let pixel_step = match kind {
+            Kind::Rows => window.stride[1] * x.c,
+            Kind::Pixels => x.c,
+            Kind::Patches => layout.padded_depth(),
+        };
+        // Elements that `n` rows (or pixels) of output take, and the most of them that fit.
+        let len = |n: usize| match kind {
+            Kind::Rows => ((n - 1) * stride + reach) * pitch,
+            Kind::Pixels => n * x.c,
+            Kind::Patches => n * out.w * pixel_step,
+        };
+        let (total, most) = match kind {
+            Kind::Rows => {
+                let fit = (G::BAND / pitch).saturating_sub(reach) / stride + 1;
+                (out.h, fit.max(LEAST_PIXELS.div_ceil(out.w)))
+            }
+            Kind::Pixels => (x.h * x.w, (G::BAND / x.c).max(LEAST_PIXELS).next_multiple_of(G::ROWS)),
+            Kind::Patches => (out.h, (G::BAND / len(1)).max(LEAST_PIXELS.div_ceil(out.w))),
+        };
+        let count = total.div_ceil(most);
+        let per_band = total.div_ceil(count);
+        // A run may be read to the end of its last step.
+        let copied_len = if as_it_lies { 0 } else { len(per_band) + G::KR };
+        Bands { kind, count, per_band, total, pitch, pixel_step, copied_len, x, window, columns: out.w, reach }
+    }
+
+    pub(super) fn band(&self, index: usize) -> Band {
+        let first = index * self.per_band;
+        let here = self.per_band.min(self.total - first);
+        let (lines, pixels, y_pixel) = match self.kind {
+            Kind::Pixels => (1, here, first),
+            _ => (here, self.columns, first * self.columns),
+        };
+        let line_step = match self.kind {
+            Kind::Rows => self.window.stride[0] * self.pitch,
+            _ => pixels * self.pixel_step,
+        };
+        Band { first, lines, pixels, line_step, y_pixel }
+    }
+
+    /// The input elements of a band of rows or pixels.
+    pub(super) fn in_place(&self, band: &Band) -> core::ops::Range<usize> {
+        if let Kind::Pixels = self.kind {
+            let start = band.first * self.x.c;
+            return start..start + band.pixels * self.x.c;
+        }
+        let start = band.first * self.window.stride[0] * self.pitch;
+        start..start + self.input_rows(band) * self.pitch
+    }
+
+    fn input_rows(&self, band: &Band) -> usize {
+        (band.lines - 1) * self.window.stride[0] + self.reach
+    }
+
+    /// Copies a band to scratch, padding included.
+    pub(super) fn copy<G: Gemm>(&self, gemm: G, band: &Band, x: &[i8], x_zero: i8, to: &mut [G::X]) {
+        match self.kind {
+            Kind::Pixels => {
+                let from = &x[self.in_place(band)];
+                gemm.bring(from, &mut to[..from.len()]);
+            }
+            Kind::Rows => self.copy_rows(gemm, band, x, x_zero, to),
+            Kind::Patches => self.copy_patches(gemm, band, x, x_zero, to),
+        }
+    }
+
+    fn copy_rows<G: Gemm>(&self, gemm: G, band: &Band, x: &[i8], x_zero: i8, to: &mut [G::X]) {
+        let ([top, left, _, _], Image { h, w, c }) = (self.window.pad, self.x);
+        let before = (left * c).min(self.pitch);
+        let there = (w * c).min(self.pitch - before);
+        for (row, to) in to.chunks_exact_mut(self.pitch).take(self.input_rows(band)).enumerate() {
+            let iy = (band.first * self.window.stride[0] + row).checked_sub(top).filter(|&iy| iy < h);
+            let Some(iy) = iy else {
+                to.fill(G::element(x_zero));
+                continue;
+            };
+            let (padding, to) = to.split_at_mut(before);
+            padding.fill(G::element(x_zero));
+            let (inside, padding) = to.split_at_mut(there);
+            gemm.bring(&x[iy * w * c..][..there], inside);
+            padding.fill(G::element(x_zero));
+        }
+    }
+
+    fn copy_patches<G: Gemm>(&self, gemm: G, band: &Band, x: &[i8], x_zero: i8, to: &mut [G::X]) {
+        let (Image { h, w, c }, [kh, kw], window) = (self.x, self.window.kernel, &self.window);
+        let pixels = band.lines * band.pixels;
+        for (n, patch) in to.chunks_exact_mut(self.pixel_step).take(pixels).enumerate() {
+            let (oy, ox) = (band.first + n / self.columns, n % self.columns);
+            let left = window.input(1, ox, 0, w);
+            let whole_row = left.filter(|ix| window.dilation[1] == 1 && ix + kw <= w);
+            for ky in 0..kh {
+                let at = ky * kw * c;
+                match (window.input(0, oy, ky, h), whole_row) {
+                    (None, _) => patch[at..][..kw * c].fill(G::element(x_zero)),
+                    (Some(iy), Some(ix)) => bring_short(gemm, &x[(iy * w + ix) * c..], &mut patch[at..], kw * c),
+                    (Some(iy), None) => {
+                        for (kx, tap) in patch[at..][..kw * c].chunks_exact_mut(c).enumerate() {
+                            match window.input(1, ox, kx, w) {
+                                Some(ix) => gemm.bring(&x[(iy * w + ix) * c..][..c], tap),
+                                None => tap.fill(G::element(x_zero)),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Brings `len` elements. Sixteen at a time where both sides have as many, so that a short copy is no call; what lies behind is
+/// overwritten afterwards or not read.
+#[inline(always)]
+fn bring_short<G: Gemm>(gemm: G, from: &[i8], to: &mut [G::X], len: usize) {
+    let mut at = 0;
+    while at < len {
+        let n = match from.len().min(to.len()) - at {
+            16.. => 16,
+            _ => len - at,
+        };
+        match n {
+            16 => gemm.bring_sixteen(&from[at..], &mut to[at..]),
+            _ => gemm.bring(&from[at..][..n], &mut to[at..][..n]),
+        }
+        at += n;
+    }
+}
