@@ -144,7 +144,11 @@ impl QdqGraph<'_> {
         let (from, to) = (self.shape(x)?, self.shape(&node.outputs[0])?);
         let slot = if self.opset <= 10 { 1 } else { 2 };
         let sizes = [from, to].map(|s| [s.h as usize, s.w as usize]);
-        let [h, w] = moves::scales(node.input(slot).and_then(|v| self.constant(v)), sizes)?;
+        // Where no size changes, onnxruntime copies, whatever the scales.
+        let [h, w] = match from == to {
+            true => [1.0, 1.0],
+            false => moves::scales(node.input(slot).and_then(|v| self.constant(v)), sizes)?,
+        };
         let axis = |axis: usize, scale: f32| {
             moves::Axis { from: sizes[0][axis], to: sizes[1][axis], scale }.nearest(node, self.opset)
         };
