@@ -10,8 +10,10 @@ use std::path::Path;
 use limbeck_answers::rng::Stream;
 use limbeck_answers::{Card, Colour, Image, InputCard, Layout, Resize, Task};
 use limbeck_data::{DataError, Dataset, Sample, Unwatched};
-use limbeck_engine::onnx::{Attribute, Model};
+use limbeck_engine::compile;
+use limbeck_engine::onnx::{Attribute, Model, Tensor};
 use limbeck_quantize::{QuantizeOptions, quantize};
+use limbeck_tests::foreign;
 use limbeck_tests::nets::{Conv, Net};
 use limbeck_zoo::{Plan, Stage, build};
 
@@ -30,13 +32,24 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let quantized = quantize(&model, &card(), &pixels, &options, &Unwatched)?;
         assert!(quantized.float_nodes.is_empty(), "{name}: {:?}", quantized.float_nodes);
         let path = Path::new(&folder).join(name);
-        quantized.model.write(path.with_extension("onnx"))?;
-        // Planes in ONNX order, one sample a line.
-        let lines: Vec<String> = (0..KEPT).map(|i| format!("  {:?}", planes(&pixels.image(i)))).collect();
-        let json = format!("{{\"pixels\": [\n{}\n]}}\n", lines.join(",\n"));
-        std::fs::write(path.with_extension("json"), json)?;
+        write(&path, &quantized.model)?;
         println!("{name}: {} operators in integers", quantized.integer_operators);
+        for (name, model) in foreign::variants(name, &quantized.model) {
+            let compiled = compile(&model)?;
+            assert!(compiled.float_nodes.is_empty(), "{name}: {:?}", compiled.float_nodes);
+            write(&path.with_file_name(name), &model)?;
+            println!("{name}: as another quantizer writes it");
+        }
     }
+    Ok(())
+}
+
+/// The model, and its samples as planes in ONNX order, one a line.
+fn write(path: &Path, model: &Model) -> Result<(), Box<dyn std::error::Error>> {
+    model.write(path.with_extension("onnx"))?;
+    let lines: Vec<String> = (0..KEPT).map(|i| format!("  {:?}", planes(&Pixels.image(i)))).collect();
+    let json = format!("{{\"pixels\": [\n{}\n]}}\n", lines.join(",\n"));
+    std::fs::write(path.with_extension("json"), json)?;
     Ok(())
 }
 
@@ -85,8 +98,8 @@ fn nets() -> Vec<(&'static str, Model)> {
             hand(6, &[6, 4, 4], &|n| {
                 let x = stem(n);
                 let x = n.conv("conv", &x, conv);
-                let bounds = [("min", Attribute::Float(0.0)), ("max", Attribute::Float(6.0))];
-                n.op("Clip", "relu6", &[&x], &bounds)
+                let (low, high) = (n.given("low", Tensor::scalar(0.0)), n.given("high", Tensor::scalar(6.0)));
+                n.op("Clip", "relu6", &[&x, &low, &high], &[])
             })
         }),
         (
@@ -130,6 +143,90 @@ fn nets() -> Vec<(&'static str, Model)> {
             }),
         ),
         (
+            "mul",
+            hand(13, &[6, 8, 8], &|n| {
+                let a = n.conv("a", "image", conv);
+                let b = n.conv("b", "image", conv);
+                n.op("Mul", "mul", &[&a, &b], &[])
+            }),
+        ),
+        (
+            "squeeze_excite",
+            hand(14, &[6, 8, 8], &|n| {
+                let x = stem(n);
+                let gate = gate(n, &x);
+                n.op("Mul", "mul", &[&x, &gate], &[])
+            }),
+        ),
+        (
+            "gate_first",
+            hand(15, &[6, 8, 8], &|n| {
+                let x = n.conv("stem", "image", conv);
+                let gate = gate(n, &x);
+                n.op("Mul", "mul", &[&gate, &x], &[])
+            }),
+        ),
+        (
+            "silu",
+            hand(16, &[6, 8, 8], &|n| {
+                let x = n.conv("stem", "image", conv);
+                let gate = n.op("Sigmoid", "sigmoid", &[&x], &[]);
+                n.op("Mul", "silu", &[&x, &gate], &[])
+            }),
+        ),
+        (
+            "pad",
+            hand(17, &[6, 11, 9], &|n| {
+                let x = n.conv("stem", "image", conv);
+                let pads = n.given("pads", Tensor::i64(vec![0, 0, 1, 0, 0, 0, 2, 1]));
+                let value = n.given("value", Tensor::scalar(-0.75));
+                n.op("Pad", "pad", &[&x, &pads, &value], &[])
+            }),
+        ),
+        (
+            "resize_twice",
+            hand(18, &[6, 16, 16], &|n| {
+                let x = stem(n);
+                let scales = n.given("scales", Tensor::f32(&[4], vec![1.0, 1.0, 2.0, 2.0]));
+                let text = |t: &str| Attribute::Bytes(t.as_bytes().to_vec());
+                let modes = [("coordinate_transformation_mode", text("asymmetric")), ("nearest_mode", text("floor"))];
+                n.op("Resize", "resize", &[&x, "", &scales], &modes)
+            }),
+        ),
+        (
+            "resize_uneven",
+            hand(19, &[6, 11, 5], &|n| {
+                let x = stem(n);
+                let scales = n.given("scales", Tensor::f32(&[4], vec![1.0, 1.0, 1.45, 0.7]));
+                n.op("Resize", "resize", &[&x, "", &scales], &[])
+            }),
+        ),
+        (
+            "elu",
+            hand(20, &[6, 8, 8], &|n| {
+                let x = n.conv("stem", "image", conv);
+                n.op("Elu", "elu", &[&x], &[("alpha", Attribute::Float(0.8))])
+            }),
+        ),
+        (
+            "softplus",
+            hand(21, &[6, 8, 8], &|n| {
+                let x = n.conv("stem", "image", conv);
+                n.op("Softplus", "softplus", &[&x], &[])
+            }),
+        ),
+        (
+            "gelu",
+            Model {
+                opset: 20,
+                ir_version: 9,
+                ..hand(22, &[6, 8, 8], &|n| {
+                    let x = n.conv("stem", "image", conv);
+                    n.op("Gelu", "gelu", &[&x], &[])
+                })
+            },
+        ),
+        (
             "separable_net",
             zoo(vec![Stage::Separable { channels: 16, stride: 2 }, Stage::Separable { channels: 24, stride: 2 }]),
         ),
@@ -138,6 +235,14 @@ fn nets() -> Vec<(&'static str, Model)> {
             zoo(vec![Stage::Residual { channels: 8, stride: 1 }, Stage::Residual { channels: 12, stride: 2 }]),
         ),
     ]
+}
+
+/// One value a channel of six, between 0 and 1: the gate of a squeeze-and-excite block.
+fn gate(net: &mut Net, x: &str) -> String {
+    let point = Conv { input: 6, output: 6, kernel: 1, stride: 1, pad: 0, group: 1 };
+    let pooled = net.op("GlobalAveragePool", "squeeze", &[x], &[]);
+    let weighed = net.conv("excite", &pooled, point);
+    net.op("HardSigmoid", "gate", &[&weighed], &[])
 }
 
 /// value = pixel / 64 - 2: exact in f32, so no two programs can disagree on the input.

@@ -64,6 +64,12 @@ impl Net {
         self.op("Conv", name, &[x, &w, &b], &attributes)
     }
 
+    /// A constant of the given values.
+    pub fn given(&mut self, name: &str, value: Tensor) -> String {
+        self.graph.initializers.insert(name.to_owned(), value);
+        name.to_owned()
+    }
+
     /// y = relu(x)
     pub fn relu(&mut self, name: &str, x: &str) -> String {
         self.op("Relu", name, &[x], &[])

@@ -32,7 +32,7 @@ fn agrees(name: &str) {
     let path = folder().join(format!("{name}.onnx"));
     let json = std::fs::read_to_string(path.with_extension("json")).expect("the golden file");
     let golden: Golden = serde_json::from_str(&json).expect("what make.py writes");
-    let float = ["Conv", "Gemm", "MatMul", "Add", "GlobalAveragePool", "AveragePool", "Concat"];
+    let float = ["Conv", "Gemm", "MatMul", "Add", "GlobalAveragePool", "AveragePool", "Concat", "Mul"];
     assert!(golden.operators.iter().all(|op| !float.contains(&op.as_str())), "onnxruntime ran {:?}", golden.operators);
 
     let student = Student::load(&Model::read(&path).expect("a model")).expect("a student");
@@ -71,6 +71,25 @@ golden! {
     max_pool
     flatten_gemm
     concat
+    concat_unequal
+    max_pool_unequal
+    pad_unequal
+    resize_unequal
+    constant_nodes
+    signed_net
+    signed_symmetric
+    signed_gate
+    no_zero_points
+    mul
+    squeeze_excite
+    gate_first
+    silu
+    pad
+    resize_twice
+    resize_uneven
+    elu
+    softplus
+    gelu
     separable_net
     residual_net
 }

@@ -2,7 +2,8 @@
 //!
 //! A node is in scope when the plan has an integer form for it and its weights are constants. Its input and output
 //! activations are quantized; what lies between it and an activation function that u8 saturation performs
-//! is not. Operators that only move data (max pooling, flatten, concat) share one scale among inputs and output.
+//! is not. Operators that only move data (max pooling, flatten, concat, pad, nearest resize) share one scale among inputs and
+//! output.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -74,7 +75,7 @@ impl Scope {
 /// The inputs of an integer node that are activations.
 pub(crate) fn activations<'a>(graph: &'a Graph, node: &'a Node) -> Vec<&'a str> {
     let count = match node.op.as_str() {
-        "Add" => 2,
+        "Add" | "Mul" => 2,
         "Concat" => node.inputs.len(),
         _ => 1,
     };
@@ -86,7 +87,8 @@ pub(crate) fn activations<'a>(graph: &'a Graph, node: &'a Node) -> Vec<&'a str> 
 }
 
 fn shares_scale(node: &Node) -> bool {
-    matches!(node.op.as_str(), "MaxPool" | "Concat" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze")
+    let op = node.op.as_str();
+    matches!(op, "MaxPool" | "Concat" | "Pad" | "Resize" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze")
 }
 
 /// Does the plan have an integer form for this float node?
@@ -118,6 +120,26 @@ fn is_integer_operator(graph: &Graph, node: &Node, facts: &HashMap<String, Fact>
             }
             "MatMul" => constant(1) && x.is_some_and(|d| d.len() == 1),
             "Add" => x == dims(node.input(1)) && node.inputs.iter().all(|v| !graph.initializers.contains_key(v)),
+            "Mul" => {
+                // One shape, or one factor with one value a channel.
+                let b = dims(node.input(1));
+                let gate = |d: &Option<Vec<usize>>| {
+                    d.as_ref().zip(y.as_ref()).is_some_and(|(d, y)| y.len() == 3 && d[..] == [y[0], 1, 1])
+                };
+                let fits = (x == y && (b == y || gate(&b))) || (b == y && gate(&x));
+                fits && node.inputs.iter().all(|v| !graph.initializers.contains_key(v))
+            }
+            "Pad" => pads_an_image(graph, node),
+            "Resize" => {
+                let text = |name: &str| node.text(name).unwrap_or_default();
+                let nearest = node.text("mode").is_none_or(|m| m == "nearest");
+                let plain = !node.attributes.contains_key("axes")
+                    && text("coordinate_transformation_mode") != "tf_crop_and_resize"
+                    && node.text("keep_aspect_ratio_policy").is_none_or(|p| p == "stretch");
+                // One channel for one channel: a resize of other axes than height and width is another.
+                let channels = |d: &Option<Vec<usize>>| d.as_ref().filter(|d| d.len() == 3).map(|d| d[0]);
+                nearest && plain && channels(&x).is_some() && channels(&x) == channels(&y)
+            }
             "Concat" => node.int("axis", 0) == 1,
             "GlobalAveragePool" => true,
             "ReduceMean" => {
@@ -137,16 +159,33 @@ fn is_integer_operator(graph: &Graph, node: &Node, facts: &HashMap<String, Fact>
                 let (Some(x), Some(y)) = (x, y) else { return false };
                 x == y || (y.len() == 1 && y[0] == x.iter().product::<usize>())
             }
-            "Relu" | "Clip" | "Sigmoid" | "HardSigmoid" | "HardSwish" | "Tanh" | "LeakyRelu" => x == y,
+            "Relu" | "Clip" | "Sigmoid" | "HardSigmoid" | "HardSwish" | "Tanh" | "LeakyRelu" | "Elu" | "Gelu"
+            | "Softplus" | "Mish" => x == y,
             _ => false,
         }
+}
+
+/// A `Pad` of height and width, by constant amounts and with a constant?
+fn pads_an_image(graph: &Graph, node: &Node) -> bool {
+    let constant = |slot: usize| node.input(slot).map(|v| graph.initializers.get(v));
+    let amounts = match constant(1) {
+        None => node.ints("pads"),
+        Some(tensor) => tensor.and_then(|t| t.as_i64()),
+    };
+    // Amounts without a name for their axes are those of N, C, H, W, before and after.
+    let image =
+        amounts.is_some_and(|a| a.len() == 8 && [0, 1, 4, 5].iter().all(|&i| a[i] == 0) && a.iter().all(|&a| a >= 0));
+    let value =
+        constant(2).is_none_or(|t| t.and_then(|t| t.as_f32()).is_some_and(|v| v.len() == 1 && v[0].is_finite()));
+    node.text("mode").is_none_or(|m| m == "constant") && image && value && node.input(3).is_none()
 }
 
 /// The result of an integer node past a `Relu` or `Clip` that is its only reader.
 fn absorb(graph: &Graph, node: &Node) -> Absorbed {
     let own = node.outputs.first().cloned().unwrap_or_default();
     let plain = Absorbed { output: own.clone(), activation: None, low: f32::NEG_INFINITY, high: f32::INFINITY };
-    if !matches!(node.op.as_str(), "Conv" | "Gemm" | "MatMul" | "Add" | "AveragePool") || graph.is_output(&own) {
+    if !matches!(node.op.as_str(), "Conv" | "Gemm" | "MatMul" | "Add" | "Mul" | "AveragePool") || graph.is_output(&own)
+    {
         return plain;
     }
     let mut readers = graph.nodes.iter().enumerate().filter(|(_, n)| n.inputs.contains(&own));

@@ -11,9 +11,11 @@ use limbeck_plan::{OpSpec, PlanSpec, TensorId, TensorSpec};
 
 use crate::error::EngineError;
 use crate::facts::infer;
+use crate::functions;
+use crate::normalise::lift_constants;
 use crate::onnx::{Attribute, Model, Node, Value};
 use crate::plan_op::PLAN_OP;
-use crate::qdq::{Activation, IntegerNode, Kind, QdqGraph};
+use crate::qdq::{Activation, IntegerNode, Kind, QdqGraph, Quant};
 
 /// A quantized model, compiled.
 pub struct Compiled {
@@ -86,8 +88,11 @@ enum Role {
 
 /// Find the integer regions of a QDQ model and compile each. A model without any quantization has no regions.
 pub fn compile(model: &Model) -> Result<Compiled, EngineError> {
+    let mut lifted = model.clone();
+    lift_constants(&mut lifted.graph);
+    let model = &lifted;
     let facts = infer(model)?;
-    let view = QdqGraph::new(&model.graph, &facts);
+    let view = QdqGraph::new(model, &facts);
     let roles = assign_roles(&view);
     let levels = levels(&view, &roles);
     let float_nodes = float_nodes(&view, &roles);
@@ -309,7 +314,11 @@ impl RegionBuilder {
         if let Kind::Quantize(x) = &node.kind {
             return self.enter(view, &node.output, x.clone());
         }
-        let inputs: Vec<TensorId> = node.inputs.iter().map(|a| self.ids[&a.name]).collect();
+        let mut inputs: Vec<TensorId> = node.inputs.iter().map(|a| self.ids[&a.name]).collect();
+        if node.kind.moves_data() {
+            let name = &view.graph.nodes[node.covers[0]].name;
+            inputs.iter_mut().for_each(|x| *x = self.at_scale(*x, node.output.quant, name));
+        }
         let x = inputs[0];
         if let Kind::Alias = node.kind {
             self.ids.insert(node.output.name.clone(), x);
@@ -326,6 +335,9 @@ impl RegionBuilder {
                 OpSpec::Dense { name, x, y, weights, bias, scale }
             }
             Kind::Add => OpSpec::Add { name, a: x, b: inputs[1], y },
+            Kind::Mul => OpSpec::Mul { name, a: x, b: inputs[1], y },
+            Kind::Pad { pad, value } => OpSpec::Pad { name, x, y, pad, value },
+            Kind::Resize { rows, columns } => OpSpec::Resize { name, x, y, rows, columns },
             Kind::AveragePool(window) => OpSpec::AveragePool { name, x, y, window },
             Kind::MaxPool(window) => OpSpec::MaxPool { name, x, y, window },
             Kind::Concat => OpSpec::Concat { name, xs: inputs, y },
@@ -334,6 +346,21 @@ impl RegionBuilder {
         };
         self.spec.ops.push(op);
         Ok(())
+    }
+
+    /// `x`, or its values at another scale and zero point, for the op `name`, which only moves integers.
+    fn at_scale(&mut self, x: TensorId, quant: Quant, name: &str) -> TensorId {
+        let from = self.spec.tensors[x].clone();
+        let old = Quant { scale: from.scale, zero: from.zero };
+        if old == quant {
+            return x;
+        }
+        let y = self.spec.tensors.len();
+        let Quant { scale, zero } = quant;
+        let table = *functions::change_of_scale(old, quant);
+        self.spec.tensors.push(TensorSpec { name: format!("{}/limbeck.rescaled.{y}", from.name), scale, zero, ..from });
+        self.spec.ops.push(OpSpec::Table { name: format!("{name}/limbeck.rescale.{y}"), x, y, table });
+        y
     }
 
     /// A matrix that read a flattened C H W tensor, reordered to read the plan's H W C.

@@ -13,6 +13,8 @@ pub mod onnx;
 mod compile;
 mod error;
 mod facts;
+mod functions;
+mod moves;
 mod net;
 mod normalise;
 mod path;

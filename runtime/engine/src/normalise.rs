@@ -1,6 +1,6 @@
 //! Graph → the same function in fewer kinds of node. Every later stage starts from the result.
 //!
-//! In order: constants are folded, `Identity` and inference-time `Dropout` go, zero padding and `auto_pad` move into the
+//! In order: `Constant` nodes become initializers, constants are folded, `Identity` and inference-time `Dropout` go, zero padding and `auto_pad` move into the
 //! convolution, batch norm is folded into the convolution or matrix product before it, every convolution and `Gemm`
 //! gets a bias, and every float constant gets one reader. Input and output names stay.
 //!
@@ -15,6 +15,7 @@ use crate::onnx::{Attribute, Data, Graph, Model, Node, Tensor};
 /// The normal form of a model.
 pub fn normalise(model: &Model) -> Result<Model, EngineError> {
     let mut model = model.clone();
+    lift_constants(&mut model.graph);
     let facts = infer(&model)?;
     fold_constants(&mut model.graph, &facts);
     drop_identities(&mut model.graph);
@@ -24,6 +25,36 @@ pub fn normalise(model: &Model) -> Result<Model, EngineError> {
     unshare_constants(&mut model.graph);
     model.graph.remove_dead();
     Ok(model)
+}
+
+/// `Constant` nodes become initializers: the one form in which later stages look for scales, zero points and weights.
+pub(crate) fn lift_constants(graph: &mut Graph) {
+    let outputs: Vec<String> = graph.outputs.iter().map(|o| o.name.clone()).collect();
+    let initializers = &mut graph.initializers;
+    graph.nodes.retain(|node| {
+        let (Some(name), Some(value)) = (node.outputs.first(), constant_value(node)) else { return true };
+        if outputs.contains(name) {
+            return true;
+        }
+        initializers.insert(name.clone(), value);
+        false
+    });
+}
+
+/// What a `Constant` node holds, where Limbeck reads it.
+fn constant_value(node: &Node) -> Option<Tensor> {
+    if node.op != "Constant" || !(node.domain.is_empty() || node.domain == "ai.onnx") {
+        return None;
+    }
+    let (name, value) = node.attributes.iter().next()?;
+    Some(match (name.as_str(), value) {
+        ("value", Attribute::Tensor(tensor)) => tensor.clone(),
+        ("value_float", Attribute::Float(v)) => Tensor::scalar(*v),
+        ("value_floats", Attribute::Floats(v)) => Tensor::f32(&[v.len()], v.clone()),
+        ("value_int", Attribute::Int(v)) => Tensor { dims: vec![], data: Data::I64(vec![*v]) },
+        ("value_ints", Attribute::Ints(v)) => Tensor::i64(v.clone()),
+        _ => return None,
+    })
 }
 
 /// What does not depend on the input becomes an initializer.

@@ -3,12 +3,15 @@
 //! [`QdqGraph::integer_node`] says for one node which integer operation it is, or why it stays in float. Nothing here knows of
 //! regions or plans' bytes; `compile` puts the answers together.
 
+mod operators;
+
 use std::collections::HashMap;
 
 use limbeck_plan::{ConvGeometry, PoolGeometry, Shape};
 
 use crate::facts::Fact;
-use crate::onnx::{Data, Graph, Node, Tensor};
+use crate::functions;
+use crate::onnx::{Data, Graph, Model, Node, Tensor};
 
 /// How an activation is stored: real = (q - zero) * scale, q in i8 (a u8 zero point less 128).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,6 +38,13 @@ pub(crate) struct IntegerNode {
     pub kind: Kind,
 }
 
+impl Kind {
+    /// Does it only move integers? Then its operands have the output's scale and zero point, or are brought to them first.
+    pub fn moves_data(&self) -> bool {
+        matches!(self, Kind::Concat | Kind::MaxPool(_) | Kind::Pad { .. } | Kind::Resize { .. } | Kind::Alias)
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     /// A float value enters: the `QuantizeLinear` itself; the field is the float value's name.
@@ -52,9 +62,19 @@ pub(crate) enum Kind {
         scale: Vec<f32>,
     },
     Add,
+    /// The second operand may be one value a channel.
+    Mul,
     AveragePool(PoolGeometry),
     MaxPool(PoolGeometry),
     Concat,
+    Pad {
+        pad: [u32; 4],
+        value: i8,
+    },
+    Resize {
+        rows: Vec<u16>,
+        columns: Vec<u16>,
+    },
     Table(Box<[i8; 256]>),
     /// Same integers under another shape.
     Alias,
@@ -66,6 +86,7 @@ pub(crate) struct QdqGraph<'a> {
     producers: HashMap<&'a str, usize>,
     consumers: HashMap<&'a str, Vec<usize>>,
     facts: &'a HashMap<String, Fact>,
+    opset: i64,
 }
 
 /// Constant weights: their shape, their integers, one scale per output channel.
@@ -79,8 +100,9 @@ struct Weights<'a> {
 type Reason = String;
 
 impl<'a> QdqGraph<'a> {
-    pub fn new(graph: &'a Graph, facts: &'a HashMap<String, Fact>) -> Self {
-        QdqGraph { graph, producers: graph.producers(), consumers: graph.consumers(), facts }
+    pub fn new(model: &'a Model, facts: &'a HashMap<String, Fact>) -> Self {
+        let graph = &model.graph;
+        QdqGraph { graph, producers: graph.producers(), consumers: graph.consumers(), facts, opset: model.opset }
     }
 
     /// The node that writes `value`.
@@ -138,7 +160,7 @@ impl<'a> QdqGraph<'a> {
             return Err(format!("{} has the scale {scale}", node.title()));
         }
         let zero = match node.input(2) {
-            None => -128, // u8 with zero point 0 (ONNX default)
+            None => self.default_zero(node)?,
             Some(name) => match self.graph.initializers.get(name).map(|t| &t.data) {
                 Some(Data::U8(z)) if z.len() == 1 => (z[0] ^ 0x80) as i8,
                 Some(Data::I8(z)) if z.len() == 1 => z[0],
@@ -146,6 +168,20 @@ impl<'a> QdqGraph<'a> {
             },
         };
         Ok(Quant { scale, zero })
+    }
+
+    /// The zero point 0 as stored, by the element type that the `QuantizeLinear` of a value without zero point names.
+    fn default_zero(&self, node: &Node) -> Result<i8, Reason> {
+        let q = match node.op.as_str() {
+            "QuantizeLinear" => node,
+            _ => self.producer(node.input(0).unwrap_or_default()).unwrap_or(node),
+        };
+        let of_q = q.input(2).and_then(|z| self.graph.initializers.get(z)).map(|z| z.data_type() as i64);
+        match of_q.unwrap_or(q.int("output_dtype", 0)) {
+            0 | 2 => Ok(-128), // u8, also where nothing is said (ONNX default)
+            3 => Ok(0),        // i8
+            other => Err(format!("{} has element type {other}, not u8 or i8", q.title())),
+        }
     }
 
     /// `value` as a dequantized constant: its integers and one scale per channel of `axis`.
@@ -265,6 +301,14 @@ impl<'a> QdqGraph<'a> {
                 }
                 (inputs, Kind::Add)
             }
+            "Mul" => (self.factors(node, &node.outputs[0])?, Kind::Mul),
+            "Pad" => {
+                let inputs = one(self)?;
+                let (_, output) = self.quantized_output(&node.outputs[0])?;
+                let kind = self.pad(node, x, output.quant)?;
+                (inputs, kind)
+            }
+            "Resize" => (one(self)?, self.resize(node, x)?),
             "Concat" => {
                 if node.int("axis", 0) != 1 {
                     return Err("it does not join channels".into());
@@ -275,7 +319,7 @@ impl<'a> QdqGraph<'a> {
             "AveragePool" => (one(self)?, Kind::AveragePool(self.pool(node)?)),
             "MaxPool" => (one(self)?, Kind::MaxPool(self.pool(node)?)),
             "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => (one(self)?, Kind::Alias),
-            "Relu" | "Clip" | "Sigmoid" | "HardSigmoid" | "HardSwish" | "Tanh" | "LeakyRelu" => {
+            op if functions::NAMES.contains(&op) => {
                 let inputs = one(self)?;
                 let (_, output) = self.quantized_output(&node.outputs[0])?;
                 let table = self.table(node, inputs[0].quant, output.quant)?;
@@ -286,10 +330,6 @@ impl<'a> QdqGraph<'a> {
         let (mut covers, output) = self.quantized_output(&node.outputs[0])?;
         if !matches!(kind, Kind::Dense { .. } | Kind::Alias) && inputs.iter().any(|a| self.is_flattened_image(a)) {
             return Err("it reads a flattened image, whose order in memory is another".into());
-        }
-        let moves_data = matches!(kind, Kind::Concat | Kind::MaxPool(_) | Kind::Alias);
-        if moves_data && inputs.iter().any(|input| input.quant != output.quant) {
-            return Err("its input and output differ in scale or zero point".into());
         }
         if let Kind::Alias = kind {
             self.check_alias(&inputs[0].name, &output.name)?;
@@ -315,114 +355,13 @@ impl<'a> QdqGraph<'a> {
         if flat || from == to { Ok(()) } else { Err("it rearranges axes".into()) }
     }
 
-    fn conv(&self, node: &Node) -> Result<Kind, Reason> {
-        let Weights { dims, data: weights, scale } = self.weights(node.input(1).unwrap_or_default(), 0)?;
-        let &[_, i, kh, kw] = dims else { return Err(format!("its kernel has rank {}", dims.len())) };
-        if node.text("auto_pad").is_some_and(|a| a != "NOTSET") {
-            return Err("it pads by auto_pad; normalise the model first".into());
-        }
-        let geometry = ConvGeometry {
-            kernel: [to_u32(kh as i64)?, to_u32(kw as i64)?],
-            stride: pair(node.ints("strides"), 1)?,
-            dilation: pair(node.ints("dilations"), 1)?,
-            pad: pads(node)?,
-            groups: to_u32(node.int("group", 1))?,
-        };
-        // O I kh kw -> O kh kw I
-        let mut hwio = Vec::with_capacity(weights.len());
-        for w_o in weights.chunks_exact((i * kh * kw).max(1)) {
-            for tap in 0..kh * kw {
-                hwio.extend((0..i).map(|c| w_o[c * kh * kw + tap]));
-            }
-        }
-        let bias = self.bias(node, &scale)?;
-        Ok(Kind::Conv { weights: hwio, bias, scale, geometry })
+    /// A constant by its name: an initializer, or what tract could compute without the input.
+    fn constant(&self, value: &str) -> Option<&'a Tensor> {
+        self.graph.initializers.get(value).or_else(|| self.facts.get(value)?.value.as_ref())
     }
 
-    fn dense(&self, node: &Node) -> Result<Kind, Reason> {
-        let plain = node.float("alpha", 1.0) == 1.0 && node.float("beta", 1.0) == 1.0 && node.int("transA", 0) == 0;
-        if !plain {
-            return Err("it has alpha, beta or transA".into());
-        }
-        let rows_are_outputs = node.op == "Gemm" && node.int("transB", 0) == 1;
-        let axis = if rows_are_outputs { 0 } else { 1 };
-        let Weights { dims, data, scale } = self.weights(node.input(1).unwrap_or_default(), axis)?;
-        let &[rows, columns] = dims else { return Err(format!("its weights have rank {}", dims.len())) };
-        let (outputs, weights) = if rows_are_outputs {
-            (rows, data.to_vec())
-        } else {
-            (columns, (0..columns).flat_map(|o| (0..rows).map(move |i| data[i * columns + o])).collect())
-        };
-        if scale.len() != outputs {
-            return Err("its weights are not scaled per output".into());
-        }
-        let bias = self.bias(node, &scale)?;
-        Ok(Kind::Dense { weights, bias, scale })
-    }
-
-    fn global_pool(&self, node: &Node, x: &str) -> Result<PoolGeometry, Reason> {
-        if node.op == "ReduceMean" {
-            let axes = node.ints("axes").or_else(|| self.graph.initializers.get(node.input(1)?)?.as_i64());
-            let mut axes = axes.map(<[i64]>::to_vec).unwrap_or_default();
-            axes.iter_mut().for_each(|a| *a = if *a < 0 { *a + 4 } else { *a });
-            axes.sort_unstable();
-            if axes != [2, 3] {
-                return Err("it reduces other axes than height and width".into());
-            }
-        }
-        let quantized = self.activation(x)?.name;
-        let shape = self.shape(&quantized)?;
-        Ok(PoolGeometry { kernel: [shape.h, shape.w], stride: [1, 1], pad: [0; 4], count_include_pad: false })
-    }
-
-    fn pool(&self, node: &Node) -> Result<PoolGeometry, Reason> {
-        let plain = node.int("ceil_mode", 0) == 0
-            && node.text("auto_pad").is_none_or(|a| a == "NOTSET")
-            && node.ints("dilations").is_none_or(|d| d.iter().all(|&d| d == 1))
-            && node.outputs.get(1).is_none_or(String::is_empty);
-        if !plain {
-            return Err("it uses ceil_mode, auto_pad, dilations or index output".into());
-        }
-        let kernel = node.ints("kernel_shape").ok_or("it has no kernel_shape")?;
-        Ok(PoolGeometry {
-            kernel: pair(Some(kernel), 1)?,
-            stride: pair(node.ints("strides"), 1)?,
-            pad: pads(node)?,
-            count_include_pad: node.int("count_include_pad", 0) == 1,
-        })
-    }
-
-    /// y = f(x) for every stored integer. Each machine computes the table for itself, so nothing here may depend on its
-    /// maths library: [`exp`] is our own.
-    fn table(&self, node: &Node, x: Quant, y: Quant) -> Result<Box<[i8; 256]>, Reason> {
-        let function: Box<dyn Fn(f64) -> f64> = match node.op.as_str() {
-            "Relu" | "Clip" => {
-                let (low, high) = self.clip_range(node)?;
-                Box::new(move |v| v.max(low as f64).min(high as f64))
-            }
-            "Sigmoid" => Box::new(|v| 1.0 / (1.0 + exp(-v))),
-            "Tanh" => Box::new(|v| 1.0 - 2.0 / (exp(2.0 * v) + 1.0)),
-            "HardSigmoid" => {
-                let (alpha, beta) = (node.float("alpha", 0.2) as f64, node.float("beta", 0.5) as f64);
-                Box::new(move |v| (alpha * v + beta).clamp(0.0, 1.0))
-            }
-            "HardSwish" => Box::new(|v| v * (v / 6.0 + 0.5).clamp(0.0, 1.0)),
-            _ => {
-                let alpha = node.float("alpha", 0.01) as f64;
-                Box::new(move |v| if v < 0.0 { alpha * v } else { v })
-            }
-        };
-        let mut table = Box::new([0i8; 256]);
-        for (index, entry) in table.iter_mut().enumerate() {
-            let real = (index as i32 - 128 - x.zero as i32) as f32 * x.scale;
-            let result = function(real as f64) as f32 / y.scale;
-            let (low, high) = ((-128 - y.zero as i32) as f32, (127 - y.zero as i32) as f32);
-            *entry = (result.clamp(low, high).round_ties_even() as i32 + y.zero as i32) as i8;
-        }
-        Ok(table)
-    }
-
-    /// A `QuantizeLinear` as an integer node of its own: the place where a float value enters.
+    /// A `QuantizeLinear` as an integer node of its own: the place where a float value enters, or where a quantized one changes
+    /// its scale.
     pub fn quantize(&self, i: usize) -> Result<IntegerNode, Reason> {
         let node = &self.graph.nodes[i];
         let quant = self.per_tensor(node)?;
@@ -431,25 +370,15 @@ impl<'a> QdqGraph<'a> {
             return Err("it quantizes a constant".into());
         }
         let output = Activation { name: node.outputs[0].clone(), quant };
+        if let Ok(activation) = self.activation(&x) {
+            if self.is_flattened_image(&activation) {
+                return Err("it changes the scale of a flattened image, whose order in memory is another".into());
+            }
+            let table = functions::change_of_scale(activation.quant, quant);
+            return Ok(IntegerNode { covers: vec![i], inputs: vec![activation], output, kind: Kind::Table(table) });
+        }
         Ok(IntegerNode { covers: vec![i], inputs: vec![], output, kind: Kind::Quantize(x) })
     }
-}
-
-/// eˣ from IEEE additions and multiplications only, hence the same bits on every machine. Relative error below 1e-14 for
-/// |x| ≤ 700; beyond, the ends.
-///
-/// x = k·ln 2 + r with |r| ≤ ½·ln 2, eˣ = 2ᵏ·eʳ, eʳ by its Taylor series to r¹⁴.
-fn exp(x: f64) -> f64 {
-    if x > 700.0 {
-        return f64::INFINITY;
-    }
-    if x < -700.0 {
-        return 0.0;
-    }
-    let k = (x / std::f64::consts::LN_2).round_ties_even();
-    let r = x - k * std::f64::consts::LN_2;
-    let series = (1..=14).rev().fold(1.0, |sum, n| 1.0 + sum * r / n as f64);
-    series * f64::from_bits(((k as i64 + 1023) as u64) << 52)
 }
 
 fn all_zero(tensor: &Tensor) -> bool {
@@ -458,40 +387,5 @@ fn all_zero(tensor: &Tensor) -> bool {
         Data::U8(v) => v.iter().all(|&z| z == 0),
         Data::I32(v) => v.iter().all(|&z| z == 0),
         _ => false,
-    }
-}
-
-fn to_u32(v: i64) -> Result<u32, Reason> {
-    u32::try_from(v).map_err(|_| format!("a size of {v}"))
-}
-
-fn pair(ints: Option<&[i64]>, default: u32) -> Result<[u32; 2], Reason> {
-    match ints {
-        None => Ok([default; 2]),
-        Some(&[a, b]) => Ok([to_u32(a)?, to_u32(b)?]),
-        Some(other) => Err(format!("it works on {} axes, not 2", other.len())),
-    }
-}
-
-/// ONNX order is all begins, then all ends: top, left, bottom, right.
-fn pads(node: &Node) -> Result<[u32; 4], Reason> {
-    match node.ints("pads") {
-        None => Ok([0; 4]),
-        Some(&[t, l, b, r]) => Ok([to_u32(t)?, to_u32(l)?, to_u32(b)?, to_u32(r)?]),
-        Some(other) => Err(format!("it has {} pads, not 4", other.len())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::exp;
-
-    #[test]
-    fn exp_is_that_of_the_library_to_the_last_digits() {
-        for i in -7000..=7000 {
-            let x = i as f64 / 10.0;
-            assert!((exp(x) / x.exp() - 1.0).abs() < 1e-13, "exp({x}) = {} against {}", exp(x), x.exp());
-        }
-        assert_eq!((exp(0.0), exp(1e4), exp(-1e4)), (1.0, f64::INFINITY, 0.0));
     }
 }

@@ -21,6 +21,7 @@
 //! | [`conv`] | reference, portable | [`conv::scratch_len`] |
 //! | [`depthwise`], [`dense`] | reference, portable | none |
 //! | [`add`], [`average_pool`], [`max_pool`] | reference, portable | none |
+//! | [`mul`], [`pad`], [`resize`] | reference, portable | none |
 //! | [`mod@concat`], [`table`] | reference, portable | none |
 #![no_std]
 #![deny(unsafe_code)]
@@ -55,6 +56,9 @@ pub mod add;
 pub mod average_pool;
 pub mod concat;
 pub mod max_pool;
+pub mod mul;
+pub mod pad;
+pub mod resize;
 pub mod table;
 
 pub use image::{Image, Pool, Window};

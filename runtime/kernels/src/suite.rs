@@ -14,9 +14,12 @@ use crate::dequantize_f32::{self, Dequantize};
 use crate::image::{Image, Pool, Window};
 use crate::isa::Isa;
 use crate::max_pool::{self, MaxPool};
+use crate::mul::{self, Mul};
 use crate::packed_conv::{self, ConvShape, PackedConv, Weights};
 use crate::packed_depthwise::{self, DepthwiseShape, PackedDepthwise};
+use crate::pad::{self, Pad};
 use crate::quantize_f32::{self, Quantize};
+use crate::resize::{self, Resize};
 use crate::table::{self, Table};
 
 /// Cases an op. Enough that every pair (length class, window class) is met; 0.1 s a suite on a laptop, seconds on a small board.
@@ -250,6 +253,85 @@ pub fn add(mut candidate: impl FnMut(&Add<'_>, &mut [i8])) {
         add::reference(&add, &mut want[..n]);
         candidate(&add, &mut have[..n]);
         assert!(want[..n] == have[..n], "case {case}: {n} elements, {scales:?}");
+    }
+}
+
+/// Checks a product: of one shape, and with one value a channel.
+pub fn mul(mut candidate: impl FnMut(&Mul<'_>, &mut [i8])) {
+    let (mut a, mut b) = ([0; ROOM], [0; ROOM]);
+    for case in 0..CASES {
+        let mut rng = Rng::new(case);
+        let (pixels, c) = (rng.between(1, 30), rng.length());
+        let n = pixels * c;
+        let (a, b) = (&mut a[..n], &mut b[..if rng.below(2) == 0 { n } else { c }]);
+        rng.fill(a);
+        rng.fill(b);
+        // Powers of two make halves; the smallest and the largest scale reach one step and both rails.
+        let mantissa = if rng.below(2) == 0 { 0 } else { rng.next() as u32 & 0x007f_ffff };
+        let scale = f32::from_bits((127 + 2 - rng.between(0, 18) as u32) << 23 | mantissa);
+        let m = Mul { a, a_zero: rng.i8(), b, b_zero: rng.i8(), scale, y_zero: rng.i8() };
+        let (mut want, mut have) = outputs();
+        mul::reference(&m, &mut want[..n]);
+        candidate(&m, &mut have[..n]);
+        assert!(want[..n] == have[..n], "case {case}: {pixels} pixels of {c}, {} of b, scale {scale}", m.b.len());
+    }
+}
+
+/// Checks a padding.
+pub fn pad(mut candidate: impl FnMut(&Pad<'_>, &mut [i8])) {
+    let mut x = [0; ROOM];
+    for case in 0..CASES {
+        let mut rng = Rng::new(case);
+        let (x_shape, pad, len) = loop {
+            let c = rng.length();
+            let x_shape = rng.image(c);
+            let pad = [rng.below(4), rng.below(4), rng.below(4), rng.below(4)];
+            let len = (x_shape.h + pad[0] + pad[2]) * (x_shape.w + pad[1] + pad[3]) * c;
+            if len <= ROOM {
+                break (x_shape, pad, len);
+            }
+        };
+        let x = &mut x[..x_shape.len()];
+        rng.fill(x);
+        let p = Pad { x, x_shape, pad, value: rng.i8() };
+        let (mut want, mut have) = outputs();
+        pad::reference(&p, &mut want[..len]);
+        candidate(&p, &mut have[..len]);
+        assert!(want[..len] == have[..len], "case {case}: {x_shape:?}, {pad:?}");
+    }
+}
+
+/// Checks a nearest-neighbour resize: repeated rows and columns, skipped ones, and any order.
+pub fn resize(mut candidate: impl FnMut(&Resize<'_>, &mut [i8])) {
+    let (mut x, mut rows, mut columns) = ([0; ROOM], [[0; 2]; 20], [[0; 2]; 20]);
+    for case in 0..CASES {
+        let mut rng = Rng::new(case);
+        let (x_shape, h, w) = loop {
+            let c = rng.length();
+            let x_shape = rng.image(c);
+            let (h, w) = (rng.between(1, 20), rng.between(1, 20));
+            if x_shape.len() <= ROOM && h * w * c <= ROOM {
+                break (x_shape, h, w);
+            }
+        };
+        let growing = rng.below(4) > 0;
+        let mut fill = |indices: &mut [[u8; 2]], size: usize| {
+            let n = indices.len();
+            for (at, index) in indices.iter_mut().enumerate() {
+                let from = if growing { at * size / n } else { rng.below(size) };
+                *index = (from as u16).to_le_bytes();
+            }
+        };
+        let (rows, columns) = (&mut rows[..h], &mut columns[..w]);
+        fill(rows, x_shape.h);
+        fill(columns, x_shape.w);
+        let (x, len) = (&mut x[..x_shape.len()], h * w * x_shape.c);
+        rng.fill(x);
+        let r = Resize { x, x_shape, rows, columns };
+        let (mut want, mut have) = outputs();
+        resize::reference(&r, &mut want[..len]);
+        candidate(&r, &mut have[..len]);
+        assert!(want[..len] == have[..len], "case {case}: {x_shape:?} to {h} x {w}");
     }
 }
 

@@ -6,9 +6,10 @@ use core::fmt;
 
 use limbeck_kernels::add::AddScales;
 use limbeck_kernels::arithmetic::{is_multiplier, multiplier};
+use limbeck_kernels::pad::Pad;
 
 use crate::layout::MAX_TENSORS;
-use crate::op::average_ratio;
+use crate::op::{average_ratio, product_scale};
 use crate::open::OpenError;
 use crate::spec::{OpSpec, PlanSpec, TensorId, TensorSpec};
 use crate::tensor::Shape;
@@ -128,6 +129,32 @@ impl<'s> OpCheck<'s> {
             }
             OpSpec::Table { x, .. } => {
                 self.shape(self.tensor(*x), y.shape)?;
+                Ok(Vec::new())
+            }
+            OpSpec::Mul { a, b, .. } => {
+                let (a, b) = (self.tensor(*a), self.tensor(*b));
+                self.shape(a, y.shape)?;
+                if b.shape != (Shape { h: 1, w: 1, c: y.shape.c }) {
+                    self.shape(b, y.shape)?;
+                }
+                product_scale(a.scale, b.scale, y.scale).map_err(|fault| self.fault(y, fault))?;
+                Ok(Vec::new())
+            }
+            OpSpec::Pad { x, pad, .. } => {
+                let x = self.tensor(*x);
+                self.small(y, &[pad])?;
+                self.output(y, Pad::output(x.shape.image(), pad.map(|n| n as usize)), x.shape.c)?;
+                self.moves(x, y)?;
+                Ok(Vec::new())
+            }
+            OpSpec::Resize { x, rows, columns, .. } => {
+                let x = self.tensor(*x);
+                self.output(y, Some([rows.len(), columns.len()]), x.shape.c)?;
+                self.moves(x, y)?;
+                let outside = |indices: &[u16], size: u32| indices.iter().any(|&i| i as u32 >= size);
+                if outside(rows, x.shape.h) || outside(columns, x.shape.w) {
+                    return Err(self.fault(x, "the op reads a row or column that it has not"));
+                }
                 Ok(Vec::new())
             }
         }

@@ -108,8 +108,12 @@ fn put_op(
     let (operands, y) = (op.operands(), op.output());
     let x = operands.first().map(|&x| &spec.tensors[x]);
     let kind = op.kind([x.map_or(0, |x| x.shape.c), spec.tensors[y].shape.c]);
-    let count_pad = matches!(op, OpSpec::AveragePool { window, .. } if window.count_include_pad);
-    plan.extend_from_slice(&[kind.code(), count_pad as u8, 0, 0]);
+    let flag = match op {
+        OpSpec::AveragePool { window, .. } => window.count_include_pad as u8,
+        OpSpec::Pad { value, .. } => *value as u8,
+        _ => 0,
+    };
+    plan.extend_from_slice(&[kind.code(), flag, 0, 0]);
     for field in [first_operand, operands.len(), y, pool.put(op.name().as_bytes(), 1), op.name().len()] {
         put_u32(plan, field)?;
     }
@@ -128,6 +132,10 @@ fn put_op(
             [at, pool.put(folded.as_flattened(), ALIGN), pool.put(multipliers.as_flattened(), ALIGN)]
         }
         OpSpec::Table { table, .. } => [pool.put(bytemuck::cast_slice(table), ALIGN), 0, 0],
+        OpSpec::Resize { rows, columns, .. } => {
+            let indices: Vec<[u8; 2]> = rows.iter().chain(columns).map(|i| i.to_le_bytes()).collect();
+            [pool.put(indices.as_flattened(), ALIGN), 0, 0]
+        }
         _ => [0; 3],
     };
     for field in [weights, bias, scale, 0] {
@@ -151,12 +159,15 @@ fn tap_major(weights: &[i8], channels: usize) -> Vec<i8> {
 
 /// The geometry fields of an op, zero for one that has none.
 fn geometry(op: &OpSpec) -> ConvGeometry {
+    const NONE: ConvGeometry =
+        ConvGeometry { kernel: [0; 2], stride: [0; 2], dilation: [0; 2], pad: [0; 4], groups: 0 };
     match op {
         OpSpec::Conv { geometry, .. } => *geometry,
         OpSpec::AveragePool { window, .. } | OpSpec::MaxPool { window, .. } => {
             ConvGeometry { kernel: window.kernel, stride: window.stride, dilation: [1; 2], pad: window.pad, groups: 1 }
         }
-        _ => ConvGeometry { kernel: [0; 2], stride: [0; 2], dilation: [0; 2], pad: [0; 4], groups: 0 },
+        OpSpec::Pad { pad, .. } => ConvGeometry { pad: *pad, ..NONE },
+        _ => NONE,
     }
 }
 

@@ -65,9 +65,11 @@
 //!        +-----------------------------------+-----------------------------------+
 //! ```
 //!
-//! Kinds: 1 conv, 2 depthwise, 3 dense, 4 add, 5 average pool (flag 1: padding counts), 6 max pool, 7 concat, 8 table. Weights:
-//! conv `O kh kw I/g`, depthwise `kh kw C`, dense `O I`; table 256 bytes. What follows from the tensor records is not stored
-//! twice: lengths, the shift and multipliers of an addition, the ratio of a pool.
+//! Kinds: 1 conv, 2 depthwise, 3 dense, 4 add, 5 average pool (flag 1: padding counts), 6 max pool, 7 concat, 8 table, 9 mul,
+//! 10 pad (flag: the stored value that is written), 11 resize. Weights: conv `O kh kw I/g`, depthwise `kh kw C`, dense `O I`;
+//! table 256 bytes; resize one u16 for each row of the output, then one for each column: the row or column of the input that
+//! it is. What follows from the tensor records is not stored twice: lengths, the shift and multipliers of an addition, M of a
+//! product, the ratio of a pool.
 //!
 //! # Time and memory
 //! Step 0 writes the inputs, step `i + 1` is op `i`, step `N + 1` reads the outputs. A tensor lives in steps `born ..= dies`, and

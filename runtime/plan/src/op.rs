@@ -3,10 +3,12 @@
 //! An [`Op`] that exists is one that the kernels accept: parsing is the check, so `run` cannot skip it.
 
 use limbeck_kernels::add::AddScales;
-use limbeck_kernels::arithmetic::is_multiplier;
+use limbeck_kernels::arithmetic::{is_multiplier, multiplier};
 use limbeck_kernels::average_pool::Count;
 use limbeck_kernels::packed_conv::{self, ConvShape};
 use limbeck_kernels::packed_depthwise::{self, DepthwiseShape};
+use limbeck_kernels::pad::Pad;
+use limbeck_kernels::resize::Resize;
 use limbeck_kernels::{Image, Isa, Pool, Window, conv};
 
 use crate::layout::{PACKED_ALIGN, op, pair_at, size_at};
@@ -32,11 +34,17 @@ pub enum OpKind {
     Concat,
     /// A function of one value, tabulated.
     Table,
+    /// Product of two tensors.
+    Mul,
+    /// Rows and columns of one value round an image.
+    Pad,
+    /// Nearest-neighbour change of size.
+    Resize,
 }
 
 impl OpKind {
     /// In the order of their codes, which start at 1.
-    const ALL: [OpKind; 8] = [
+    const ALL: [OpKind; 11] = [
         OpKind::Conv,
         OpKind::Depthwise,
         OpKind::Dense,
@@ -45,6 +53,9 @@ impl OpKind {
         OpKind::MaxPool,
         OpKind::Concat,
         OpKind::Table,
+        OpKind::Mul,
+        OpKind::Pad,
+        OpKind::Resize,
     ];
 
     /// The byte that stands for it in a plan.
@@ -68,6 +79,9 @@ impl OpKind {
             OpKind::MaxPool => "max_pool",
             OpKind::Concat => "concat",
             OpKind::Table => "table",
+            OpKind::Mul => "mul",
+            OpKind::Pad => "pad",
+            OpKind::Resize => "resize",
         }
     }
 }
@@ -102,6 +116,9 @@ pub(crate) enum Work<'a> {
     MaxPool { x: Stored<'a>, pool: Pool },
     Concat,
     Table { x: Stored<'a>, table: &'a [i8; 256] },
+    Mul { a: Stored<'a>, b: Stored<'a>, scale: f32 },
+    Pad { x: Stored<'a>, pad: [usize; 4], value: i8 },
+    Resize { x: Stored<'a>, rows: &'a [[u8; 2]], columns: &'a [[u8; 2]] },
 }
 
 /// One op, proved consistent with its tensors.
@@ -303,6 +320,35 @@ impl<'a> Parser<'_, 'a> {
                 let table = self.weights(&[256])?.try_into().map_err(|_| "its table is not 256 entries")?;
                 Ok(Work::Table { x, table })
             }
+            OpKind::Mul => {
+                let [a, b] = self.tensors()?;
+                self.same_shape(a)?;
+                if b.image != (Image { h: 1, w: 1, c: y.image.c }) {
+                    self.same_shape(b)?;
+                }
+                let scale = product_scale(a.tensor.scale, b.tensor.scale, y.tensor.scale)?;
+                Ok(Work::Mul { a, b, scale })
+            }
+            OpKind::Pad => {
+                let [x] = self.tensors()?;
+                let pad = self.pad();
+                self.output(Pad::output(x.image, pad), x.image.c)?;
+                self.moves(x)?;
+                Ok(Work::Pad { x, pad, value: self.record[op::FLAG] as i8 })
+            }
+            OpKind::Resize => {
+                let [x] = self.tensors()?;
+                self.output(Some([y.image.h, y.image.w]), x.image.c)?;
+                self.moves(x)?;
+                let indices = self.plan_slice(op::WEIGHTS, y.image.h.checked_add(y.image.w), 2);
+                let indices = indices.ok_or("its indices lie outside the plan")?.as_chunks::<2>().0;
+                let split = indices.split_at_checked(y.image.h);
+                let (rows, columns) = split.ok_or("its indices lie outside the plan")?;
+                if !Resize::inside(rows, columns, x.image) {
+                    return Err("it reads a row or column that its input has not");
+                }
+                Ok(Work::Resize { x, rows, columns })
+            }
         }
     }
 
@@ -364,14 +410,22 @@ impl<'a> Parser<'_, 'a> {
         Ok(bytemuck::cast_slice(bytes))
     }
 
+    /// `count` elements of `width` bytes, at the offset that `field` holds.
+    fn plan_slice(&self, field: usize, count: Option<usize>, width: usize) -> Option<&'a [u8]> {
+        slice(self.plan.bytes(), size_at(self.record, field), count?.checked_mul(width)?)
+    }
+
     fn channels(&self, o: usize) -> Result<Channels<'a>, &'static str> {
-        let list = |field| {
-            let bytes = slice(self.plan.bytes(), size_at(self.record, field), o.checked_mul(4)?)?;
-            Some(bytes.as_chunks::<4>().0)
-        };
+        let list = |field| Some(self.plan_slice(field, Some(o), 4)?.as_chunks::<4>().0);
         let (bias, scale) = (list(op::BIAS), list(op::SCALE));
         bias.zip(scale).map(|(bias, scale)| Channels { bias, scale }).ok_or("its channels lie outside the plan")
     }
+}
+
+/// M of a product.
+pub(crate) fn product_scale(a_scale: f32, b_scale: f32, y_scale: f32) -> Result<f32, &'static str> {
+    let scale = multiplier(a_scale, b_scale, y_scale);
+    if is_multiplier(scale) { Ok(scale) } else { Err("its scales are too far apart to multiply") }
 }
 
 /// fl(sx / sy) of an average pool, once it is known to divide by any count up to the whole kernel.

@@ -15,9 +15,12 @@ use limbeck_kernels::dense::{self, Dense};
 use limbeck_kernels::depthwise::{self, Depthwise};
 use limbeck_kernels::dequantize_f32::{self, Dequantize};
 use limbeck_kernels::max_pool::{self, MaxPool};
+use limbeck_kernels::mul::{self, Mul};
 use limbeck_kernels::packed_conv::{self, PackedConv};
 use limbeck_kernels::packed_depthwise::{self, DepthwiseShape, PackedDepthwise};
+use limbeck_kernels::pad::{self, Pad};
 use limbeck_kernels::quantize_f32::{self, Quantize};
+use limbeck_kernels::resize::{self, Resize};
 use limbeck_kernels::table::{self, Table};
 
 use crate::layout::ALIGN;
@@ -202,6 +205,26 @@ impl Step<'_, '_> {
             Work::Table { x: from, table } => {
                 let (x, y) = lend(arena, from.place.range(), y_range)?;
                 table::portable(&Table { x, table }, y);
+            }
+            Work::Mul { a: from_a, b: from_b, scale } => {
+                let (a_range, b_range) = (from_a.place.range(), from_b.place.range());
+                let (a_zero, b_zero) = (from_a.tensor.zero, from_b.tensor.zero);
+                if a_range == b_range {
+                    let (a, y) = lend(arena, a_range, y_range)?;
+                    mul::run(isa, &Mul { a, a_zero, b: a, b_zero, scale, y_zero }, y);
+                } else {
+                    let lent = arena.get_disjoint_mut([a_range, b_range, y_range]);
+                    let [a, b, y] = lent.map_err(|_| RunError::Damaged)?;
+                    mul::run(isa, &Mul { a, a_zero, b, b_zero, scale, y_zero }, y);
+                }
+            }
+            Work::Pad { x: from, pad, value } => {
+                let (x, y) = lend(arena, from.place.range(), y_range)?;
+                pad::portable(&Pad { x, x_shape: from.image, pad, value }, y);
+            }
+            Work::Resize { x: from, rows, columns } => {
+                let (x, y) = lend(arena, from.place.range(), y_range)?;
+                resize::portable(&Resize { x, x_shape: from.image, rows, columns }, y);
             }
         }
         Ok(())

@@ -123,6 +123,17 @@ pub enum OpSpec {
         /// Output.
         y: TensorId,
     },
+    /// Product of two tensors.
+    Mul {
+        /// Name.
+        name: String,
+        /// First factor, of the output's shape.
+        a: TensorId,
+        /// Second factor, of the output's shape, or 1 x 1 x C: one value a channel.
+        b: TensorId,
+        /// Output.
+        y: TensorId,
+    },
     /// Average over windows.
     AveragePool {
         /// Name.
@@ -154,6 +165,32 @@ pub enum OpSpec {
         /// Output.
         y: TensorId,
     },
+    /// Rows and columns of one value round an image; scale and zero point stay.
+    Pad {
+        /// Name.
+        name: String,
+        /// Input.
+        x: TensorId,
+        /// Output.
+        y: TensorId,
+        /// Top, left, bottom, right; each below 65,536.
+        pad: [u32; 4],
+        /// What is written there, as stored: the zero point pads by the real number 0.
+        value: i8,
+    },
+    /// Nearest-neighbour change of size; scale and zero point stay.
+    Resize {
+        /// Name.
+        name: String,
+        /// Input.
+        x: TensorId,
+        /// Output.
+        y: TensorId,
+        /// Row of the input that each row of the output is.
+        rows: Vec<u16>,
+        /// Column of the input that each column of the output is.
+        columns: Vec<u16>,
+    },
     /// Any function of one stored value.
     Table {
         /// Name.
@@ -174,9 +211,12 @@ impl OpSpec {
             OpSpec::Conv { name, .. }
             | OpSpec::Dense { name, .. }
             | OpSpec::Add { name, .. }
+            | OpSpec::Mul { name, .. }
             | OpSpec::AveragePool { name, .. }
             | OpSpec::MaxPool { name, .. }
             | OpSpec::Concat { name, .. }
+            | OpSpec::Pad { name, .. }
+            | OpSpec::Resize { name, .. }
             | OpSpec::Table { name, .. } => name,
         }
     }
@@ -187,9 +227,12 @@ impl OpSpec {
             OpSpec::Conv { y, .. }
             | OpSpec::Dense { y, .. }
             | OpSpec::Add { y, .. }
+            | OpSpec::Mul { y, .. }
             | OpSpec::AveragePool { y, .. }
             | OpSpec::MaxPool { y, .. }
             | OpSpec::Concat { y, .. }
+            | OpSpec::Pad { y, .. }
+            | OpSpec::Resize { y, .. }
             | OpSpec::Table { y, .. } => y,
         }
     }
@@ -201,8 +244,10 @@ impl OpSpec {
             | OpSpec::Dense { x, .. }
             | OpSpec::AveragePool { x, .. }
             | OpSpec::MaxPool { x, .. }
+            | OpSpec::Pad { x, .. }
+            | OpSpec::Resize { x, .. }
             | OpSpec::Table { x, .. } => Vec::from([*x]),
-            OpSpec::Add { a, b, .. } => Vec::from([*a, *b]),
+            OpSpec::Add { a, b, .. } | OpSpec::Mul { a, b, .. } => Vec::from([*a, *b]),
             OpSpec::Concat { xs, .. } => xs.clone(),
         }
     }
@@ -218,6 +263,9 @@ impl OpSpec {
             OpSpec::MaxPool { .. } => OpKind::MaxPool,
             OpSpec::Concat { .. } => OpKind::Concat,
             OpSpec::Table { .. } => OpKind::Table,
+            OpSpec::Mul { .. } => OpKind::Mul,
+            OpSpec::Pad { .. } => OpKind::Pad,
+            OpSpec::Resize { .. } => OpKind::Resize,
         }
     }
 }

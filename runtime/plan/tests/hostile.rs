@@ -4,7 +4,7 @@
 mod common;
 
 use common::every_op;
-use limbeck_plan::{OpenError, Plan, emit};
+use limbeck_plan::{OpSpec, OpenError, Plan, emit};
 use proptest::prelude::*;
 
 /// Offsets of the crate doc's drawing.
@@ -147,6 +147,22 @@ fn what_is_wrong_is_said() {
         },
         OpenError::Op { index: 0, fault: "an accumulator may pass 2^31" },
     );
+    // The resize: an index that its input has not, and lists that end outside.
+    let resize = every_op().ops.iter().position(|op| matches!(op, OpSpec::Resize { .. })).unwrap();
+    check(
+        &|b| {
+            let at = u32::from_le_bytes(b[op(resize) + 48..][..4].try_into().unwrap()) as usize;
+            b[at + 1] = 1;
+        },
+        OpenError::Op { index: resize, fault: "it reads a row or column that its input has not" },
+    );
+    check(
+        &|b| {
+            let end = b.len() as u32;
+            put(b, op(resize) + 48, end - 2);
+        },
+        OpenError::Op { index: resize, fault: "its indices lie outside the plan" },
+    );
 }
 
 proptest! {
@@ -194,7 +210,7 @@ proptest! {
         // Fields take each other's values: offsets become sizes, ids become strides.
         let mut bytes = valid();
         for (a, b) in swaps {
-            let words = (64 + 18 * 40 + 18 * 64) / 4;
+            let words = (64 + 20 * 40 + 19 * 64) / 4;
             let (a, b) = (4 * a.index(words), 4 * b.index(words));
             for i in 0..4 {
                 bytes.swap(a + i, b + i);

@@ -96,3 +96,46 @@ fn data_movement_keeps_its_scale() {
     assert_eq!(op, concat);
     assert!(fault.contains("one scale"));
 }
+
+/// Input 4x4x8, then one op of the new tensor `y`.
+fn one(shape: [u32; 3], op: impl FnOnce(String, usize, usize) -> OpSpec) -> PlanSpec {
+    let mut net = Net::new(2);
+    let x = net.tensor([4, 4, 8], 0.1, 5);
+    let y = net.tensor(shape, 0.1, 5);
+    let op = op(net.name(), x, y);
+    net.spec.ops.push(op);
+    net.spec.inputs = vec![x];
+    net.spec.outputs = vec![y];
+    net.spec
+}
+
+#[test]
+fn products_pads_and_resizes() {
+    let refused = |spec: PlanSpec, want: &str| {
+        let error = emit(&spec).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains(want), "{error}");
+    };
+    let mul = |shape| one(shape, |name, x, y| OpSpec::Mul { name, a: x, b: x, y });
+    assert!(emit(&mul([4, 4, 8])).is_ok());
+    refused(mul([1, 1, 8]), "is 4x4x8 (h w c), the op makes it 1x1x8");
+    let mut far = mul([4, 4, 8]);
+    far.tensors[0].scale = 1e-25;
+    refused(far, "its scales are too far apart to multiply");
+
+    let pad = |shape, pad| one(shape, |name, x, y| OpSpec::Pad { name, x, y, pad, value: 0 });
+    assert!(emit(&pad([7, 6, 8], [1, 0, 2, 2])).is_ok());
+    refused(pad([7, 6, 8], [1, 0, 2, 1]), "is 7x6x8 (h w c), the op makes it 7x5x8");
+    refused(pad([7, 6, 8], [70_000, 0, 0, 0]), "a number above 65,535");
+    let mut other = pad([4, 4, 8], [0; 4]);
+    other.tensors[0].zero += 1;
+    refused(other, "one scale");
+
+    let resize = |shape, rows: &[u16], columns: &[u16]| {
+        one(shape, |name, x, y| OpSpec::Resize { name, x, y, rows: rows.into(), columns: columns.into() })
+    };
+    assert!(emit(&resize([2, 3, 8], &[3, 0], &[0, 0, 3])).is_ok());
+    refused(resize([2, 3, 8], &[4, 0], &[0, 0, 3]), "reads a row or column that it has not");
+    refused(resize([2, 3, 8], &[3, 0], &[0, 0, 4]), "reads a row or column that it has not");
+    refused(resize([2, 3, 8], &[3], &[0, 0, 3]), "is 2x3x8 (h w c), the op makes it 1x3x8");
+    refused(resize([2, 3, 9], &[3, 0], &[0, 0, 3]), "is 2x3x9 (h w c), the op makes it 2x3x8");
+}

@@ -88,6 +88,27 @@ impl Net {
         y
     }
 
+    pub fn mul(&mut self, a: TensorId, b: TensorId) -> TensorId {
+        let TensorSpec { shape: Shape { h, w, c }, scale, .. } = self.spec.tensors[a].clone();
+        let y = self.tensor([h, w, c], scale * self.spec.tensors[b].scale * 60.0, -13);
+        self.spec.ops.push(OpSpec::Mul { name: self.name(), a, b, y });
+        y
+    }
+
+    pub fn pad(&mut self, x: TensorId, pad: [u32; 4], value: i8) -> TensorId {
+        let TensorSpec { shape, scale, zero, .. } = self.spec.tensors[x].clone();
+        let y = self.tensor([shape.h + pad[0] + pad[2], shape.w + pad[1] + pad[3], shape.c], scale, zero);
+        self.spec.ops.push(OpSpec::Pad { name: self.name(), x, y, pad, value });
+        y
+    }
+
+    pub fn resize(&mut self, x: TensorId, rows: Vec<u16>, columns: Vec<u16>) -> TensorId {
+        let TensorSpec { shape, scale, zero, .. } = self.spec.tensors[x].clone();
+        let y = self.tensor([rows.len() as u32, columns.len() as u32, shape.c], scale, zero);
+        self.spec.ops.push(OpSpec::Resize { name: self.name(), x, y, rows, columns });
+        y
+    }
+
     pub fn table(&mut self, x: TensorId) -> TensorId {
         let shape = self.spec.tensors[x].shape;
         let y = self.tensor([shape.h, shape.w, shape.c], 0.05, 0);
@@ -102,7 +123,8 @@ pub fn square(kernel: u32, stride: u32, pad: u32, groups: u32) -> ConvGeometry {
 }
 
 /// A net of every op: strided, padded, dilated, grouped and depthwise convolutions, an addition of unequal scales, an addition
-/// of a tensor to itself, both pools, a table, a concatenation, a global pool, a dense layer, two outputs.
+/// of a tensor to itself, both pools, a table, a concatenation, a global pool, a gate, a product of two tensors and of one by
+/// itself, a padding, a resize, a dense layer, two outputs.
 pub fn every_op() -> PlanSpec {
     let mut net = Net::new(42);
     let x = net.tensor([9, 7, 3], 0.02, -7);
@@ -125,11 +147,22 @@ pub fn every_op() -> PlanSpec {
     let both = net.concat(vec![average, act, average]);
     let whole = PoolGeometry { kernel: [rows, 2], stride: [1, 1], pad: [0; 4], count_include_pad: false };
     let global = net.average_pool(both, [1, 1], whole);
+    let gated = net.mul(both, global);
+    let product = net.mul(gated, both);
+    let squared = net.mul(product, product);
+    let padded = net.pad(squared, [1, 0, 2, 1], 77);
+    let rows = padded_rows(&net, padded);
+    let resized = net.resize(padded, rows, vec![2, 0, 0, 1]);
     let logits = net.dense(global, 10);
-    let flat = net.dense(both, 5);
+    let flat = net.dense(resized, 5);
     net.spec.inputs = vec![x];
     net.spec.outputs = vec![logits, flat];
     net.spec
+}
+
+/// Every row of a tensor twice, the last one first.
+fn padded_rows(net: &Net, x: TensorId) -> Vec<u16> {
+    (0..net.spec.tensors[x].shape.h as u16).rev().flat_map(|row| [row, row]).collect()
 }
 
 /// Floats that reach both rails of the input tensor.

@@ -110,6 +110,25 @@ fn step(spec: &PlanSpec, op: &OpSpec, values: &[Vec<i8>]) -> Vec<i8> {
             }
             unreachable!("the output has as many channels as the inputs")
         }),
+        OpSpec::Mul { a, b, .. } => {
+            let m = spec.tensors[*a].scale * spec.tensors[*b].scale / y.scale;
+            let gate = spec.tensors[*b].shape.h == 1 && spec.tensors[*b].shape.w == 1;
+            each(&|row, column, c| {
+                let factor = if gate { at(*b, 0, 0, c) } else { at(*b, row, column, c) };
+                let acc = at(*a, row, column, c).unwrap() * factor.unwrap();
+                // In ONNX's terms: u8, whose zero point joins before the rounding.
+                let v = (acc as f32 * m + (y.zero as i32 + 128) as f32).clamp(0.0, 255.0);
+                (v.round_ties_even() as i32 - 128) as i8
+            })
+        }
+        OpSpec::Pad { x, pad, value, .. } => each(&|row, column, c| {
+            let inside = at(*x, row - pad[0] as i64, column - pad[1] as i64, c);
+            inside.map_or(*value, |v| (v + y.zero as i64) as i8)
+        }),
+        OpSpec::Resize { x, rows, columns, .. } => each(&|row, column, c| {
+            let (row, column) = (rows[row as usize] as i64, columns[column as usize] as i64);
+            (at(*x, row, column, c).unwrap() + y.zero as i64) as i8
+        }),
         OpSpec::Table { x, table, .. } => values[*x].iter().map(|&x| table[(x as i32 + 128) as usize]).collect(),
     }
 }
