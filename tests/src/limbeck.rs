@@ -12,13 +12,18 @@ use std::sync::OnceLock;
 /// be built once more.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| build("limbeck-cli", "limbeck"))
+    PROGRAM.get_or_init(|| build("limbeck-cli", "limbeck", &[], &[]))
 }
 
-fn build(package: &str, program: &str) -> PathBuf {
+/// The executable `program` of `package`, built by cargo with more arguments and environment than usual.
+///
+/// # Panics
+/// When it cannot be built; cargo's own words are on stderr.
+pub fn build(package: &str, program: &str, args: &[&str], env: &[(String, String)]) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--locked", "-p", package, "--message-format=json-render-diagnostics"]);
+    command.args(["build", "--locked", "-p", package, "--message-format=json-render-diagnostics"]).args(args);
+    command.envs(env.iter().cloned());
     command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).stderr(Stdio::inherit());
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(output.status.success(), "{command:?}: {}", output.status);
@@ -85,10 +90,15 @@ pub fn interrupt(child: &Child) {
 
 /// Leave a test out, by name and with the reason, on the real stderr. With `LIMBECK_STRICT=1` that is a failure.
 pub fn skip(test: &str, why: &str) {
-    use std::io::Write;
     assert!(!is_set("LIMBECK_STRICT"), "{test} cannot run: {why} (LIMBECK_STRICT=1)");
+    tell(&format!("skipped: {test}: {why}"));
+}
+
+/// Tell whoever runs the tests something that is no failure, on the real stderr.
+pub fn tell(text: &str) {
+    use std::io::Write;
     // `eprintln!` would be captured. A closed stderr has no one to tell.
-    let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Is an environment variable `1`?
