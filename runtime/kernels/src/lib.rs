@@ -17,12 +17,16 @@
 //!
 //! | op | versions | scratch |
 //! |---|---|---|
-//! | [`quantize_f32`], [`dequantize_f32`] | reference, portable | none |
 //! | [`conv`] | reference, portable | [`conv::scratch_len`] |
 //! | [`depthwise`], [`dense`] | reference, portable | none |
-//! | [`add`], [`average_pool`], [`max_pool`] | reference, portable | none |
-//! | [`mul`], [`pad`], [`resize`] | reference, portable | none |
-//! | [`mod@concat`], [`table`] | reference, portable | none |
+//! | [`packed_conv`] (conv and dense) | avx2, neon (aarch64, armv7), sdot, smmla | [`packed_conv::scratch_len`] |
+//! | [`packed_depthwise`] | avx2, neon (aarch64, armv7) | [`packed_depthwise::scratch_len`] |
+//! | [`quantize_f32`], [`table`] | reference, portable, avx2 | none |
+//! | [`dequantize_f32`], [`add`], [`mul`], [`average_pool`], [`max_pool`] | reference, portable, the same for avx2 | none |
+//! | [`mod@concat`], [`pad`], [`resize`] | reference, portable | none |
+//!
+//! An [`Isa`] says which path to take; `op::run` takes the fastest version that the path has. NEON is part of plain aarch64, so there
+//! the portable loops are vectors already.
 #![no_std]
 #![deny(unsafe_code)]
 

@@ -6,6 +6,10 @@
 //!
 //! The builder fills the table with `f32-rne/1`'s quantize of the float function, so all cores agree whatever their libm.
 
+#[cfg(target_arch = "x86_64")]
+use crate::arch::x86_64;
+use crate::isa::Isa;
+
 /// What a table lookup is asked to do.
 #[derive(Clone, Copy, Debug)]
 pub struct Table<'a> {
@@ -32,12 +36,29 @@ pub fn portable(t: &Table<'_>, y: &mut [i8]) {
     }
 }
 
+/// The same on a path: the fastest version that it has.
+pub fn run(isa: Isa, t: &Table<'_>, y: &mut [i8]) {
+    match isa.0 {
+        #[cfg(target_arch = "x86_64")]
+        crate::isa::Path::Avx2(have) => x86_64::table(have, t, y),
+        _ => portable(t, y),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::suite;
 
     #[test]
+    fn every_path_agrees_with_reference() {
+        for isa in Isa::available() {
+            suite::table(|contract, y| run(isa, contract, y));
+        }
+    }
+
+    #[test]
     fn portable_agrees_with_reference() {
-        suite::table(super::portable);
+        suite::table(portable);
     }
 }

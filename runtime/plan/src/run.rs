@@ -204,7 +204,7 @@ impl Step<'_, '_> {
             }
             Work::Table { x: from, table } => {
                 let (x, y) = lend(arena, from.place.range(), y_range)?;
-                table::portable(&Table { x, table }, y);
+                table::run(isa, &Table { x, table }, y);
             }
             Work::Mul { a: from_a, b: from_b, scale } => {
                 let (a_range, b_range) = (from_a.place.range(), from_b.place.range());

@@ -79,13 +79,16 @@ impl Bands {
             Kind::Pixels => n * x.c,
             Kind::Patches => n * out.w * pixel_step,
         };
+        // Outputs count too: a pixel's are written a panel at a time, and should stay until they are whole.
+        let y_pixel = out.c.div_ceil(size_of::<G::X>());
+        let least_rows = LEAST_PIXELS.div_ceil(out.w);
         let (total, most) = match kind {
             Kind::Rows => {
-                let fit = (G::BAND / pitch).saturating_sub(reach) / stride + 1;
-                (out.h, fit.max(LEAST_PIXELS.div_ceil(out.w)))
+                let (first, next) = (reach * pitch + out.w * y_pixel, stride * pitch + out.w * y_pixel);
+                (out.h, (G::BAND.saturating_sub(first) / next + 1).max(least_rows))
             }
-            Kind::Pixels => (x.h * x.w, (G::BAND / x.c).max(LEAST_PIXELS).next_multiple_of(G::ROWS)),
-            Kind::Patches => (out.h, (G::BAND / len(1)).max(LEAST_PIXELS.div_ceil(out.w))),
+            Kind::Pixels => (x.h * x.w, (G::BAND / (x.c + y_pixel)).max(LEAST_PIXELS).next_multiple_of(G::ROWS)),
+            Kind::Patches => (out.h, (G::BAND / (len(1) + out.w * y_pixel)).max(least_rows)),
         };
         let count = total.div_ceil(most);
         let per_band = total.div_ceil(count);

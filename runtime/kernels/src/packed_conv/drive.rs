@@ -1,4 +1,4 @@
-//! The loop nest round the inner loops: bands of the input, panels of weights, lines of pixels, tiles of a line.
+//! The loop nest round the inner loops: bands of the input, panels of weights, lines of pixels, cut into tiles by the inner loops.
 
 use super::PackedConv;
 use super::bands::{Band, Bands};
@@ -47,24 +47,26 @@ pub(crate) trait Gemm: Copy {
     /// Brings a panel's weights to scratch, `WIDE` bytes each.
     fn widen(self, from: &[i8], to: &mut [i8]);
 
-    /// Computes `rows` pixels (1 ..= `ROWS`) of a panel of `width` channels (`NR` or `NR / 2`).
+    /// Computes a line of pixels against a panel of `width` channels (`NR` or `NR / 2`).
     ///
     /// # Safety
-    /// - Row `r` reads `steps * KR` elements at `x + r * x_step + a * run_step[0] + b * run_step[1]`, for all
+    /// - Pixel `p < pixels` reads `steps * KR` elements at `x + p * x_step + a * run_step[0] + b * run_step[1]`, for all
     ///   `a < runs[0]` and `b < runs[1]`: all of them are readable.
     /// - `head` has `8 * width` readable bytes.
     /// - `weights` has `width * runs[0] * runs[1] * steps * KR` readable weights, of `WIDE` bytes when `wide`, else of one.
-    /// - `channels <= width` bytes are writable at `y + r * y_step`.
-    unsafe fn tile(self, rows: usize, width: usize, t: &Tile<Self::X>);
+    /// - `channels <= width` bytes are writable at `y + p * y_step`.
+    unsafe fn line(self, width: usize, line: &Line<Self::X>);
 }
 
-/// A few pixels against one panel.
+/// Equally spaced pixels against one panel. Inner loops cut it into tiles, whose sums fit their registers.
 #[derive(Clone, Copy)]
-pub(crate) struct Tile<X> {
+pub(crate) struct Line<X> {
     /// First element that pixel 0 reads.
     pub(crate) x: *const X,
     /// Elements from one pixel to the next.
     pub(crate) x_step: usize,
+    /// Pixels.
+    pub(crate) pixels: usize,
     /// Runs of a patch: outer, inner.
     pub(crate) runs: [usize; 2],
     /// Elements from one to the next.
@@ -188,34 +190,45 @@ fn lines<G: Gemm>(
     assert!(head.len() >= 8 * panel.width && weights.len() >= panel.width * layout.padded_depth() * weight_bytes);
     assert!(panel.channels <= panel.width);
 
-    let tiles = band.pixels.div_ceil(G::ROWS);
-    for line in 0..band.lines {
-        let (line_x, line_y) = (first_x + line * band.line_step, first_y + line * band.pixels * shape.channels);
-        let mut pixel = 0;
-        // Tiles of one size, or of two that differ by one: a last tile of a single pixel would waste most.
-        for tile in 0..tiles {
-            let rows = (band.pixels - pixel).div_ceil(tiles - tile);
-            // SAFETY: `pixel < band.pixels` and `line < band.lines`, so both offsets are below `last_x` and `last_y`, which the
-            // asserts above put inside the slices, as they put `head` and `weights`; `rows` pixels remain in the line.
-            unsafe {
-                let t = Tile {
-                    x: x.as_ptr().add(line_x + pixel * x_step),
-                    x_step,
-                    runs: runs.counts,
-                    run_step,
-                    steps: layout.steps(),
-                    head: head.as_ptr(),
-                    weights: weights.as_ptr(),
-                    wide: widens,
-                    has_lowest_weight: c.packed[0] != 0,
-                    y: y.as_mut_ptr().add(line_y + pixel * shape.channels),
-                    y_step: shape.channels,
-                    channels: panel.channels,
-                    y_zero: c.y_zero,
-                };
-                gemm.tile(rows, panel.width, &t);
-            }
-            pixel += rows;
+    for n in 0..band.lines {
+        // SAFETY: `n < band.lines`, so both offsets and what a line reads and writes from there end below `last_x` and `last_y`,
+        // which the asserts above put inside the slices, as they put `head` and `weights`.
+        unsafe {
+            let line = Line {
+                x: x.as_ptr().add(first_x + n * band.line_step),
+                x_step,
+                pixels: band.pixels,
+                runs: runs.counts,
+                run_step,
+                steps: layout.steps(),
+                head: head.as_ptr(),
+                weights: weights.as_ptr(),
+                wide: widens,
+                has_lowest_weight: c.packed[0] != 0,
+                y: y.as_mut_ptr().add(first_y + n * band.pixels * shape.channels),
+                y_step: shape.channels,
+                channels: panel.channels,
+                y_zero: c.y_zero,
+            };
+            gemm.line(panel.width, &line);
+        }
+    }
+}
+
+impl<X> Line<X> {
+    /// Cuts the line into tiles of `R` pixels for `whole`, and one of the rest, if there is one, for `rest`. A tile is a line of
+    /// fewer pixels: what [`Gemm::line`] promises of all holds for it.
+    #[inline(always)]
+    pub(crate) fn tiles<const R: usize>(&self, mut whole: impl FnMut(&Self), rest: impl FnOnce(&Self)) {
+        let mut tile = Line { pixels: R, ..*self };
+        for _ in 0..self.pixels / R {
+            whole(&tile);
+            tile.x = tile.x.wrapping_add(R * self.x_step);
+            tile.y = tile.y.wrapping_add(R * self.y_step);
+        }
+        tile.pixels = self.pixels % R;
+        if tile.pixels > 0 {
+            rest(&tile);
         }
     }
 }

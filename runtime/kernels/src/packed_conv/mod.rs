@@ -16,7 +16,7 @@ mod drive;
 mod layout;
 mod shape;
 
-pub(crate) use drive::{Gemm, Tile};
+pub(crate) use drive::{Gemm, Line};
 pub(crate) use layout::MARKS;
 pub use shape::ConvShape;
 

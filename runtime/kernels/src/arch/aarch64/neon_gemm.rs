@@ -11,7 +11,7 @@
 use core::arch::aarch64::*;
 
 use super::Neon;
-use crate::packed_conv::{Gemm, Tile};
+use crate::packed_conv::{Gemm, Line};
 
 impl Gemm for Neon {
     type X = i8;
@@ -42,31 +42,33 @@ impl Gemm for Neon {
 
     fn widen(self, _from: &[i8], _to: &mut [i8]) {}
 
-    unsafe fn tile(self, rows: usize, width: usize, t: &Tile<i8>) {
+    unsafe fn line(self, width: usize, line: &Line<i8>) {
         // SAFETY: holding a `Neon` means that the CPU has it; the rest is the caller's promise, handed on.
         unsafe {
-            match (width, t.has_lowest_weight) {
-                (4, false) => tile_of_rows::<4, true>(rows, t),
-                (4, true) => tile_of_rows::<4, false>(rows, t),
-                (_, false) => tile_of_rows::<2, true>(rows, t),
-                (_, true) => tile_of_rows::<2, false>(rows, t),
+            match (width, line.has_lowest_weight) {
+                (4, false) => line_of::<4, true>(line),
+                (4, true) => line_of::<4, false>(line),
+                (_, false) => line_of::<2, true>(line),
+                (_, true) => line_of::<2, false>(line),
             }
         }
     }
 }
 
 /// # Safety
-/// Those of [`Gemm::tile`].
+/// Those of [`Gemm::line`], with `width` = `W`.
 #[target_feature(enable = "neon")]
-unsafe fn tile_of_rows<const W: usize, const PAIRS: bool>(rows: usize, t: &Tile<i8>) {
+unsafe fn line_of<const W: usize, const PAIRS: bool>(line: &Line<i8>) {
     // SAFETY: the caller's promise, handed on.
     unsafe {
-        match rows {
-            1 => tile::<1, W, PAIRS>(t),
-            2 => tile::<2, W, PAIRS>(t),
-            3 => tile::<3, W, PAIRS>(t),
-            _ => tile::<4, W, PAIRS>(t),
-        }
+        line.tiles::<4>(
+            |whole| tile::<4, W, PAIRS>(whole),
+            |rest| match rest.pixels {
+                1 => tile::<1, W, PAIRS>(rest),
+                2 => tile::<2, W, PAIRS>(rest),
+                _ => tile::<3, W, PAIRS>(rest),
+            },
+        );
     }
 }
 
@@ -85,9 +87,9 @@ fn accumulate<const PAIRS: bool>(acc: int32x4_t, x: int8x16_t, w: int8x16_t) -> 
 /// `R` pixels x `W` channels.
 ///
 /// # Safety
-/// Those of [`Gemm::tile`], with `rows` = `R` and `width` = `W`.
+/// Those of [`Gemm::line`], with `pixels` = `R` and `width` = `W`.
 #[target_feature(enable = "neon")]
-unsafe fn tile<const R: usize, const W: usize, const PAIRS: bool>(t: &Tile<i8>) {
+unsafe fn tile<const R: usize, const W: usize, const PAIRS: bool>(t: &Line<i8>) {
     // SAFETY: all pointers stay inside what the caller promised: weights advance by one step of one panel at a time, and each of
     // the `runs` reads the `steps * 16` inputs of its own run.
     unsafe {

@@ -8,7 +8,7 @@ use core::arch::asm;
 
 use super::Sdot;
 use super::neon_requantize::{eight, store};
-use crate::packed_conv::{Gemm, Tile};
+use crate::packed_conv::{Gemm, Line};
 
 impl Gemm for Sdot {
     type X = i8;
@@ -39,12 +39,12 @@ impl Gemm for Sdot {
 
     fn widen(self, _from: &[i8], _to: &mut [i8]) {}
 
-    unsafe fn tile(self, rows: usize, width: usize, t: &Tile<i8>) {
+    unsafe fn line(self, width: usize, line: &Line<i8>) {
         // SAFETY: holding an `Sdot` means that `Sdot::detect` saw the feature; the rest is the caller's promise, handed on.
         unsafe {
             match width {
-                8 => tile_of_rows::<2>(rows, t),
-                _ => tile_of_rows::<1>(rows, t),
+                8 => line_of::<2>(line),
+                _ => line_of::<1>(line),
             }
         }
     }
@@ -67,30 +67,32 @@ fn sdot<const LANE: i32>(acc: int32x4_t, w: int8x16_t, x: int8x16_t) -> int32x4_
 }
 
 /// # Safety
-/// Those of [`Gemm::tile`].
+/// Those of [`Gemm::line`], with `width` = `4 * V`.
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn tile_of_rows<const V: usize>(rows: usize, t: &Tile<i8>) {
+unsafe fn line_of<const V: usize>(line: &Line<i8>) {
     // SAFETY: the caller's promise, handed on.
     unsafe {
-        match rows {
-            1 => tile::<1, V>(t),
-            2 => tile::<2, V>(t),
-            3 => tile::<3, V>(t),
-            4 => tile::<4, V>(t),
-            5 => tile::<5, V>(t),
-            6 => tile::<6, V>(t),
-            7 => tile::<7, V>(t),
-            _ => tile::<8, V>(t),
-        }
+        line.tiles::<8>(
+            |whole| tile::<8, V>(whole),
+            |rest| match rest.pixels {
+                1 => tile::<1, V>(rest),
+                2 => tile::<2, V>(rest),
+                3 => tile::<3, V>(rest),
+                4 => tile::<4, V>(rest),
+                5 => tile::<5, V>(rest),
+                6 => tile::<6, V>(rest),
+                _ => tile::<7, V>(rest),
+            },
+        );
     }
 }
 
 /// `R` pixels x `4 * V` channels.
 ///
 /// # Safety
-/// Those of [`Gemm::tile`], with `rows` = `R` and `width` = `4 * V`.
+/// Those of [`Gemm::line`], with `pixels` = `R` and `width` = `4 * V`.
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn tile<const R: usize, const V: usize>(t: &Tile<i8>) {
+unsafe fn tile<const R: usize, const V: usize>(t: &Line<i8>) {
     // SAFETY: all pointers stay inside what the caller promised: weights advance by one step of one panel at a time, and each of
     // the `runs` reads the `steps * 4` inputs of its own run.
     unsafe {

@@ -8,7 +8,7 @@ use core::arch::asm;
 
 use super::Smmla;
 use super::neon_requantize::{eight, store};
-use crate::packed_conv::{Gemm, Tile};
+use crate::packed_conv::{Gemm, Line};
 
 impl Gemm for Smmla {
     type X = i8;
@@ -39,12 +39,12 @@ impl Gemm for Smmla {
 
     fn widen(self, _from: &[i8], _to: &mut [i8]) {}
 
-    unsafe fn tile(self, rows: usize, width: usize, t: &Tile<i8>) {
+    unsafe fn line(self, width: usize, line: &Line<i8>) {
         // SAFETY: holding an `Smmla` means that `Smmla::detect` saw the feature; the rest is the caller's promise, handed on.
         unsafe {
             match width {
-                8 => tile_of_rows::<4>(rows, t),
-                _ => tile_of_rows::<2>(rows, t),
+                8 => line_of::<4>(line),
+                _ => line_of::<2>(line),
             }
         }
     }
@@ -67,29 +67,33 @@ fn smmla(acc: int32x4_t, x: int8x16_t, w: int8x16_t) -> int32x4_t {
 }
 
 /// # Safety
-/// Those of [`Gemm::tile`].
+/// Those of [`Gemm::line`], with `width` = `2 * P`.
 #[target_feature(enable = "neon,i8mm")]
-unsafe fn tile_of_rows<const P: usize>(rows: usize, t: &Tile<i8>) {
+unsafe fn line_of<const P: usize>(line: &Line<i8>) {
     // SAFETY: the caller's promise, handed on.
     unsafe {
-        match rows.div_ceil(2) {
-            1 => tile::<1, P>(rows, t),
-            2 => tile::<2, P>(rows, t),
-            3 => tile::<3, P>(rows, t),
-            _ => tile::<4, P>(rows, t),
-        }
+        line.tiles::<8>(
+            |whole| tile::<4, P>(whole),
+            |rest| match rest.pixels.div_ceil(2) {
+                1 => tile::<1, P>(rest),
+                2 => tile::<2, P>(rest),
+                3 => tile::<3, P>(rest),
+                _ => tile::<4, P>(rest),
+            },
+        );
     }
 }
 
 /// `2 * R` pixels (or one fewer: the last then stands in for the missing one) x `2 * P` channels.
 ///
 /// # Safety
-/// Those of [`Gemm::tile`], with `rows` = `2 * R` or `2 * R - 1` and `width` = `2 * P`.
+/// Those of [`Gemm::line`], with `pixels` = `2 * R` or `2 * R - 1` and `width` = `2 * P`.
 #[target_feature(enable = "neon,i8mm")]
-unsafe fn tile<const R: usize, const P: usize>(rows: usize, t: &Tile<i8>) {
+unsafe fn tile<const R: usize, const P: usize>(t: &Line<i8>) {
     // SAFETY: all pointers stay inside what the caller promised: weights advance by one step of one panel at a time, each of
     // the `runs` reads the `steps * 8` inputs of its own run, and no pixel from `rows` on is read or written.
     unsafe {
+        let rows = t.pixels;
         let pixel = |n: usize| n.min(rows - 1) * t.x_step;
         let mut acc = [[vdupq_n_s32(0); P]; R];
         for p in 0..P {

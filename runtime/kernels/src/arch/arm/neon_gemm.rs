@@ -9,7 +9,7 @@
 use core::arch::asm;
 
 use super::{ArmNeon, Rails};
-use crate::packed_conv::{Gemm, Tile};
+use crate::packed_conv::{Gemm, Line};
 
 impl Gemm for ArmNeon {
     type X = i8;
@@ -40,36 +40,45 @@ impl Gemm for ArmNeon {
 
     fn widen(self, _from: &[i8], _to: &mut [i8]) {}
 
-    unsafe fn tile(self, rows: usize, width: usize, t: &Tile<i8>) {
-        let mut sums = Sums([[[0; 4]; 4]; 2]);
-        // A missing second pixel is the first once more, and is not written.
-        let second = if rows == 2 { t.x_step } else { 0 };
-        // SAFETY: holding an `ArmNeon` means that the CPU has it. Weights advance by one step of one panel at a time, and each of
-        // the `runs` reads the `steps * 16` inputs of its own run.
-        unsafe {
-            let mut w = t.weights;
-            for outer in 0..t.runs[0] {
-                for inner in 0..t.runs[1] {
-                    let x = t.x.add(outer * t.run_step[0] + inner * t.run_step[1]);
-                    let run = Run { x: [x, x.add(second)], w, steps: t.steps };
-                    match (width, t.has_lowest_weight) {
-                        (4, false) => run.four::<true>(&mut sums),
-                        (4, true) => run.four::<false>(&mut sums),
-                        (_, false) => run.two::<true>(&mut sums),
-                        (_, true) => run.two::<false>(&mut sums),
-                    }
-                    w = w.add(16 * width * t.steps);
+    unsafe fn line(self, width: usize, line: &Line<i8>) {
+        // SAFETY: holding an `ArmNeon` means that the CPU has it; the rest is the caller's promise, handed on.
+        unsafe { line.tiles::<2>(|whole| tile(width, whole), |rest| tile(width, rest)) }
+    }
+}
+
+/// One or two pixels.
+///
+/// # Safety
+/// NEON is there; those of [`Gemm::line`].
+unsafe fn tile(width: usize, t: &Line<i8>) {
+    let mut sums = Sums([[[0; 4]; 4]; 2]);
+    // A missing second pixel is the first once more, and is not written.
+    let second = if t.pixels == 2 { t.x_step } else { 0 };
+    // SAFETY: the caller's promise. Weights advance by one step of one panel at a time, and each of
+    // the `runs` reads the `steps * 16` inputs of its own run.
+    unsafe {
+        let mut w = t.weights;
+        for outer in 0..t.runs[0] {
+            for inner in 0..t.runs[1] {
+                let x = t.x.add(outer * t.run_step[0] + inner * t.run_step[1]);
+                let run = Run { x: [x, x.add(second)], w, steps: t.steps };
+                match (width, t.has_lowest_weight) {
+                    (4, false) => run.four::<true>(&mut sums),
+                    (4, true) => run.four::<false>(&mut sums),
+                    (_, false) => run.two::<true>(&mut sums),
+                    (_, true) => run.two::<false>(&mut sums),
                 }
+                w = w.add(16 * width * t.steps);
             }
-            // Half a panel has two biases and two multipliers; what its other lanes hold is not written.
-            let mut head = Head([0; 8]);
-            let (bias, scale) = (t.head.cast::<i32>(), t.head.add(4 * width).cast::<i32>());
-            core::ptr::copy_nonoverlapping(bias, head.0.as_mut_ptr(), width);
-            core::ptr::copy_nonoverlapping(scale, head.0.as_mut_ptr().add(4), width);
-            let q = requantize(&mut sums, &head, &Rails::new(t.y_zero));
-            for (r, q) in q.iter().take(rows).enumerate() {
-                core::ptr::copy_nonoverlapping(q.as_ptr(), t.y.add(r * t.y_step), t.channels);
-            }
+        }
+        // Half a panel has two biases and two multipliers; what its other lanes hold is not written.
+        let mut head = Head([0; 8]);
+        let (bias, scale) = (t.head.cast::<i32>(), t.head.add(4 * width).cast::<i32>());
+        core::ptr::copy_nonoverlapping(bias, head.0.as_mut_ptr(), width);
+        core::ptr::copy_nonoverlapping(scale, head.0.as_mut_ptr().add(4), width);
+        let q = requantize(&mut sums, &head, &Rails::new(t.y_zero));
+        for (r, q) in q.iter().take(t.pixels).enumerate() {
+            core::ptr::copy_nonoverlapping(q.as_ptr(), t.y.add(r * t.y_step), t.channels);
         }
     }
 }

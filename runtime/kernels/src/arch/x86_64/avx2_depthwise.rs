@@ -4,8 +4,8 @@
 //! `x0 * w0 + x1 * w1` in i32, exact. Weights: pairs of taps, `(ceil(taps / 2), 16, 2)` i16 with channels by lane; an odd last tap
 //! is paired with a weight of 0.
 //!
-//! A 3 x 3 kernel that moves by one pixel keeps the vertical pairs of two columns from pixel to pixel: nine shuffles a pixel
-//! instead of twenty, and shuffles are what bounds the general loop.
+//! A 3 x 3 kernel keeps the vertical pairs of the columns that the next pixel reads again: at stride 1 nine shuffles a pixel instead
+//! of twenty, and shuffles are what bounds the general loop.
 
 use core::arch::x86_64::*;
 
@@ -35,9 +35,10 @@ impl Rows for Avx2 {
     unsafe fn row(self, row: &Row<'_>) {
         // SAFETY: holding an `Avx2` means that `Avx2::detect` saw the feature; the rest is the caller's promise, handed on.
         unsafe {
-            match row.slides_3x3 {
-                true => row_3x3(row),
-                false => row_of_any(row),
+            match row.columns_3x3 {
+                Some(1) => row_3x3::<1>(row),
+                Some(2) => row_3x3::<2>(row),
+                _ => row_of_any(row),
             }
         }
     }
@@ -129,20 +130,25 @@ unsafe fn row_of_any(row: &Row<'_>) {
 }
 
 /// # Safety
-/// Those of [`Rows::row`], for a row that `slides_3x3`.
+/// Those of [`Rows::row`], for a 3 x 3 kernel of neighbouring columns that moves by `STRIDE` of them.
 #[target_feature(enable = "avx2")]
-unsafe fn row_3x3(row: &Row<'_>) {
+unsafe fn row_3x3<const STRIDE: usize>(row: &Row<'_>) {
     let &[_, below, next, _, after, _, third, ..] = row.offsets else { return };
-    // SAFETY: column 0 is at offset 0, 1 at `next`, 2 at `after`; pixels move by one column, so the columns read ahead of the loop
-    // are those of pixel 0. The rest as in `row_of_any`.
+    // SAFETY: column 0 is at offset 0, 1 at `next`, 2 at `after`; pixels move by `STRIDE` columns, so the columns read ahead of the
+    // loop are those of pixel 0. The rest as in `row_of_any`.
     unsafe {
         let block = block(row.block);
         let rails = Rails::new(row.y_zero);
         let pair = |x: *const i8| interleave(load(x), load(x.add(below)));
-        let [mut upper_0, mut upper_1] = [pair(row.x), pair(row.x.add(next))];
-        let [mut third_0, mut third_1] = [load(row.x.add(third)), load(row.x.add(third + next))];
+        let mut upper_0 = pair(row.x);
+        let mut third_0 = load(row.x.add(third));
+        // Of stride 1, column 1 of a pixel is column 2 of the one before, too.
+        let (mut upper_1, mut third_1) = (pair(row.x.add(next)), load(row.x.add(third + next)));
         for pixel in 0..row.pixels {
             let x = row.x.add(pixel * row.x_step);
+            if STRIDE == 2 {
+                (upper_1, third_1) = (pair(x.add(next)), load(x.add(third + next)));
+            }
             let (upper_2, third_2) = (pair(x.add(after)), load(x.add(third + after)));
             let mut acc = accumulate(block.bias, upper_0, weights(&block, 0));
             acc = accumulate(acc, upper_1, weights(&block, 1));
@@ -151,8 +157,12 @@ unsafe fn row_3x3(row: &Row<'_>) {
             acc = accumulate(acc, interleave(third_2, _mm256_setzero_si256()), weights(&block, 4));
             let q = rails.sixteen(acc, block.scale);
             _mm_storeu_si128(row.y.add(pixel * row.y_step).cast(), q);
-            [upper_0, upper_1] = [upper_1, upper_2];
-            [third_0, third_1] = [third_1, third_2];
+            if STRIDE == 1 {
+                (upper_0, third_0) = (upper_1, third_1);
+                (upper_1, third_1) = (upper_2, third_2);
+            } else {
+                (upper_0, third_0) = (upper_2, third_2);
+            }
         }
     }
 }

@@ -8,7 +8,6 @@ use crate::average_pool::{self, AveragePool};
 use crate::dequantize_f32::{self, Dequantize};
 use crate::max_pool::{self, MaxPool};
 use crate::mul::{self, Mul};
-use crate::quantize_f32::{self, Quantize};
 
 /// `fn op(Avx2, &Contract, &mut [T])` from `op::portable`.
 macro_rules! again {
@@ -29,6 +28,5 @@ again! {
     average_pool: AveragePool<'_> => i8;
     max_pool: MaxPool<'_> => i8;
     mul: Mul<'_> => i8;
-    quantize_f32: Quantize<'_> => i8;
     dequantize_f32: Dequantize<'_> => f32;
 }

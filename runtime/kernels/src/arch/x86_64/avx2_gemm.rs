@@ -2,21 +2,22 @@
 //!
 //! Activations and weights are i16; a `vpmaddwd` multiplies a pair of neighbouring inputs of one pixel with the weights of eight
 //! channels and adds the two products in i32. `vpmaddubsw` takes twice as many products but saturates, and needs a second
-//! multiply to come to i32: on the cores that have two multipliers for it (Zen, Skylake) nothing is gained.
+//! multiply to come to i32.
 //!
-//! Tile: 6 pixels x 16 channels, 12 sums in registers; two loads of weights and six broadcasts feed 12 multiplies.
+//! Tile: 4 pixels x 16 channels, 8 sums in registers; two loads of weights and four broadcasts feed 8 multiplies. Six pixels would be
+//! 2 % faster in a loop alone (Zen 3), but need all sixteen registers, and what the compiler then spills costs a quarter.
 
 use core::arch::x86_64::*;
 
 use super::Avx2;
 use super::avx2_requantize::{Rails, channel_of_lane};
-use crate::packed_conv::{Gemm, Tile};
+use crate::packed_conv::{Gemm, Line};
 
 impl Gemm for Avx2 {
     type X = i16;
     const NR: usize = 16;
     const KR: usize = 2;
-    const ROWS: usize = 6;
+    const ROWS: usize = 4;
     const X_OFFSET: i32 = 0;
     const IN_PLACE: bool = false;
     /// 24 KiB of a first cache of 32.
@@ -49,14 +50,14 @@ impl Gemm for Avx2 {
         }
     }
 
-    unsafe fn tile(self, rows: usize, width: usize, t: &Tile<i16>) {
+    unsafe fn line(self, width: usize, line: &Line<i16>) {
         // SAFETY: the feature as in `bring`; the rest is the caller's promise, handed on.
         unsafe {
-            match (width, t.wide) {
-                (16, true) => tile_of_rows::<2, true>(rows, t),
-                (16, false) => tile_of_rows::<2, false>(rows, t),
-                (_, true) => tile_of_rows::<1, true>(rows, t),
-                (_, false) => tile_of_rows::<1, false>(rows, t),
+            match (width, line.wide) {
+                (16, true) => line_of::<2, true>(line),
+                (16, false) => line_of::<2, false>(line),
+                (_, true) => line_of::<1, true>(line),
+                (_, false) => line_of::<1, false>(line),
             }
         }
     }
@@ -71,19 +72,19 @@ fn widen(from: &[i8], to: &mut [i16]) {
 }
 
 /// # Safety
-/// Those of [`Gemm::tile`].
+/// Those of [`Gemm::line`], with `width` = `8 * V`.
 #[target_feature(enable = "avx2")]
-unsafe fn tile_of_rows<const V: usize, const WIDE: bool>(rows: usize, t: &Tile<i16>) {
+unsafe fn line_of<const V: usize, const WIDE: bool>(line: &Line<i16>) {
     // SAFETY: the caller's promise, handed on.
     unsafe {
-        match rows {
-            1 => tile::<1, V, WIDE>(t),
-            2 => tile::<2, V, WIDE>(t),
-            3 => tile::<3, V, WIDE>(t),
-            4 => tile::<4, V, WIDE>(t),
-            5 => tile::<5, V, WIDE>(t),
-            _ => tile::<6, V, WIDE>(t),
-        }
+        line.tiles::<4>(
+            |whole| tile::<4, V, WIDE>(whole),
+            |rest| match rest.pixels {
+                1 => tile::<1, V, WIDE>(rest),
+                2 => tile::<2, V, WIDE>(rest),
+                _ => tile::<3, V, WIDE>(rest),
+            },
+        );
     }
 }
 
@@ -109,9 +110,7 @@ unsafe fn step<const R: usize, const V: usize, const WIDE: bool>(
             };
         }
         for (r, row) in acc.iter_mut().enumerate() {
-            // Pixels 3.. count from the third, so that all addresses are a pointer and a multiple of the step.
-            let x_r = if r < 3 { x.add(r * x_step) } else { x.add(3 * x_step).add((r - 3) * x_step) };
-            let pair = _mm256_set1_epi32(x_r.cast::<i32>().read_unaligned());
+            let pair = _mm256_set1_epi32(x.add(r * x_step).cast::<i32>().read_unaligned());
             for (sum, &w_v) in row.iter_mut().zip(&w_v) {
                 *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pair, w_v));
             }
@@ -122,9 +121,10 @@ unsafe fn step<const R: usize, const V: usize, const WIDE: bool>(
 /// `R` pixels x `8 * V` channels.
 ///
 /// # Safety
-/// Those of [`Gemm::tile`], with `rows` = `R` and `width` = `8 * V`.
+/// Those of [`Gemm::line`], with `pixels` = `R` and `width` = `8 * V`.
+#[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn tile<const R: usize, const V: usize, const WIDE: bool>(t: &Tile<i16>) {
+unsafe fn tile<const R: usize, const V: usize, const WIDE: bool>(t: &Line<i16>) {
     // SAFETY: all pointers stay inside what the caller promised: weights advance by one step of one panel at a time, and each of
     // the `runs` of `steps` reads the pairs of its own run.
     unsafe {
@@ -159,22 +159,43 @@ unsafe fn tile<const R: usize, const V: usize, const WIDE: bool>(t: &Tile<i16>) 
         for (v, scale) in scale.iter_mut().enumerate() {
             *scale = _mm256_loadu_ps(t.head.add(32 * V).cast::<f32>().add(8 * v));
         }
-        for (r, row) in acc.iter().enumerate() {
-            let y = t.y.add(r * t.y_step);
-            let q = if V == 2 {
-                rails.sixteen([row[0], row[V - 1]], [scale[0], scale[V - 1]])
-            } else {
-                rails.eight(row[0], scale[0])
-            };
-            match (V, t.channels) {
-                (2, 16) => _mm_storeu_si128(y.cast(), q),
-                (1, 8) => _mm_storel_epi64(y.cast(), q),
-                (_, channels) => {
-                    let mut bytes = [0i8; 16];
-                    _mm_storeu_si128(bytes.as_mut_ptr().cast(), q);
-                    core::ptr::copy_nonoverlapping(bytes.as_ptr(), y, channels);
-                }
+        let y = |r: usize| t.y.add(r * t.y_step);
+        if V == 2 {
+            let scale = [scale[0], scale[V - 1]];
+            let (pairs, single) = acc.as_chunks::<2>();
+            for (n, pair) in pairs.iter().enumerate() {
+                let q = rails.two_sixteens(pair.map(|row| [row[0], row[V - 1]]), scale);
+                store::<16>(_mm256_castsi256_si128(q), y(2 * n), t.channels);
+                store::<16>(_mm256_extracti128_si256::<1>(q), y(2 * n + 1), t.channels);
             }
+            if let [row] = single {
+                store::<16>(rails.sixteen([row[0], row[V - 1]], scale), y(R - 1), t.channels);
+            }
+        } else {
+            for (r, row) in acc.iter().enumerate() {
+                store::<8>(rails.eight(row[0], scale[0]), y(r), t.channels);
+            }
+        }
+    }
+}
+
+/// Writes the first `channels` of `N` values, eight or sixteen.
+///
+/// # Safety
+/// `channels <= N` bytes are writable at `y`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn store<const N: usize>(q: __m128i, y: *mut i8, channels: usize) {
+    // SAFETY: the caller's promise; `bytes` has sixteen.
+    unsafe {
+        if channels < N {
+            let mut bytes = [0i8; 16];
+            _mm_storeu_si128(bytes.as_mut_ptr().cast(), q);
+            core::ptr::copy_nonoverlapping(bytes.as_ptr(), y, channels);
+        } else if N == 16 {
+            _mm_storeu_si128(y.cast(), q);
+        } else {
+            _mm_storel_epi64(y.cast(), q);
         }
     }
 }

@@ -41,6 +41,18 @@ impl Rails {
         _mm_packs_epi16(_mm256_castsi256_si128(q), _mm256_extracti128_si256::<1>(q))
     }
 
+    /// The same of two pixels: the first in the low half.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) fn two_sixteens(self, acc: [[__m256i; 2]; 2], scale: [__m256; 2]) -> __m256i {
+        let [p, q] = acc.map(|acc| {
+            let [a, b] = [self.round(acc[0], scale[0]), self.round(acc[1], scale[1])];
+            _mm256_adds_epi16(_mm256_packs_epi32(a, b), self.zero)
+        });
+        // The pack works on halves: its result holds p 0..8, q 0..8, p 8..16, q 8..16.
+        _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi16(p, q))
+    }
+
     /// Eight sums to stored values in the low half, lanes in order.
     #[inline]
     #[target_feature(enable = "avx2")]

@@ -3,9 +3,13 @@
 mod avx2_depthwise;
 mod avx2_elementwise;
 mod avx2_gemm;
+mod avx2_quantize;
 mod avx2_requantize;
+mod avx2_table;
 
 pub(crate) use avx2_elementwise::*;
+pub(crate) use avx2_quantize::quantize_f32;
+pub(crate) use avx2_table::table;
 
 /// The CPU has AVX2, and the operating system keeps its registers.
 #[derive(Clone, Copy, PartialEq, Eq)]
