@@ -8,6 +8,8 @@
 //! With 1 <= shift <= 31 no i32 overflows: ma, mb <= 2^21, so |sum| <= 2 * 255 * 2^21 + 2^30 < 2^31.
 //! Versions: `reference`; `portable`, the same in one pass of lanes.
 
+#[cfg(target_arch = "aarch64")]
+use crate::arch::aarch64;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::x86_64;
 use crate::isa::Isa;
@@ -71,9 +73,18 @@ pub struct Add<'a> {
 }
 
 impl Add<'_> {
-    fn check(&self, y: &[i8]) {
+    pub(crate) fn check(&self, y: &[i8]) {
         assert_eq!(self.a.len(), y.len(), "a against y");
         assert_eq!(self.b.len(), y.len(), "b against y");
+    }
+
+    /// The rounding term and both zero points, as one term of the sum. It may pass 2^31; the whole comes back.
+    #[inline(always)]
+    pub(crate) fn constant(&self) -> i32 {
+        let AddScales { ma, mb, shift } = self.scales;
+        (1i32 << (shift - 1))
+            .wrapping_sub((self.a_zero as i32).wrapping_mul(ma))
+            .wrapping_sub((self.b_zero as i32).wrapping_mul(mb))
     }
 }
 
@@ -94,9 +105,7 @@ pub fn reference(add: &Add<'_>, y: &mut [i8]) {
 pub fn portable(add: &Add<'_>, y: &mut [i8]) {
     add.check(y);
     let AddScales { ma, mb, shift } = add.scales;
-    let constant = (1i32 << (shift - 1))
-        .wrapping_sub((add.a_zero as i32).wrapping_mul(ma))
-        .wrapping_sub((add.b_zero as i32).wrapping_mul(mb));
+    let constant = add.constant();
     let (low, high) = (-128 - add.y_zero as i32, 127 - add.y_zero as i32);
     for ((&a, &b), y) in add.a.iter().zip(add.b).zip(y) {
         let sum = (a as i32).wrapping_mul(ma).wrapping_add((b as i32).wrapping_mul(mb)).wrapping_add(constant);
@@ -106,12 +115,16 @@ pub fn portable(add: &Add<'_>, y: &mut [i8]) {
 
 /// The same on a path: the fastest version that it has.
 pub fn run(isa: Isa, add: &Add<'_>, y: &mut [i8]) {
-    match isa.0 {
-        #[cfg(target_arch = "x86_64")]
-        crate::isa::Path::Avx2(have) => x86_64::add(have, add, y),
-        // NEON is part of plain aarch64, so the portable loops have it.
-        _ => portable(add, y),
+    #[cfg(target_arch = "x86_64")]
+    if let Some(have) = isa.avx2() {
+        return x86_64::add(have, add, y);
     }
+    #[cfg(target_arch = "aarch64")]
+    if let Some(have) = isa.neon() {
+        return aarch64::add(have, add, y);
+    }
+    let _ = isa;
+    portable(add, y)
 }
 
 #[cfg(test)]

@@ -131,12 +131,13 @@ fn channels<const N: usize>(a: &AveragePool<'_>, [oy, ox]: [usize; 2], first: us
 
 /// The same on a path: the fastest version that it has.
 pub fn run(isa: Isa, a: &AveragePool<'_>, y: &mut [i8]) {
-    match isa.0 {
-        #[cfg(target_arch = "x86_64")]
-        crate::isa::Path::Avx2(have) => x86_64::average_pool(have, a, y),
-        // NEON is part of plain aarch64, so the portable loops have it.
-        _ => portable(a, y),
+    #[cfg(target_arch = "x86_64")]
+    if let Some(have) = isa.avx2() {
+        return x86_64::average_pool(have, a, y);
     }
+    // NEON is part of plain aarch64, so the portable loops have it.
+    let _ = isa;
+    portable(a, y)
 }
 
 #[cfg(test)]

@@ -66,12 +66,13 @@ pub fn portable(d: &Dequantize<'_>, y: &mut [f32]) {
 
 /// The same on a path: the fastest version that it has.
 pub fn run(isa: Isa, d: &Dequantize<'_>, y: &mut [f32]) {
-    match isa.0 {
-        #[cfg(target_arch = "x86_64")]
-        crate::isa::Path::Avx2(have) => x86_64::dequantize_f32(have, d, y),
-        // NEON is part of plain aarch64, so the portable loops have it.
-        _ => portable(d, y),
+    #[cfg(target_arch = "x86_64")]
+    if let Some(have) = isa.avx2() {
+        return x86_64::dequantize_f32(have, d, y);
     }
+    // NEON is part of plain aarch64, so the portable loops have it.
+    let _ = isa;
+    portable(d, y)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 //! |---|---|---|
 //! | `portable` | nothing | everything |
 //! | `avx2` | AVX2 | x86-64 since 2013 |
+//! | `avxvnni` | AVX-VNNI | Alder Lake, Zen 5 |
+//! | `avx512vnni` | AVX-512 VNNI, VL | Cascade Lake, Zen 4 |
 //! | `neon` | NEON | aarch64: all (Cortex-A53, A72); armv7: all but a few (Cortex-A7, A9, A15) |
 //! | `sdot` | FEAT_DotProd | Cortex-A55, A76 |
 //! | `smmla` | FEAT_I8MM | Cortex-A510, A710, Neoverse V1 |
@@ -20,7 +22,7 @@ use crate::arch::aarch64::{Neon, Sdot, Smmla};
 #[cfg(target_arch = "arm")]
 use crate::arch::arm::ArmNeon;
 #[cfg(target_arch = "x86_64")]
-use crate::arch::x86_64::Avx2;
+use crate::arch::x86_64::{Avx2, Avx512Vnni, AvxVnni};
 
 /// A path that this CPU has.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,10 @@ pub(crate) enum Path {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni(AvxVnni),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni(Avx512Vnni),
     #[cfg(target_arch = "arm")]
     ArmNeon(ArmNeon),
     #[cfg(target_arch = "aarch64")]
@@ -56,6 +62,10 @@ impl Isa {
             Some(Path::Portable),
             #[cfg(target_arch = "x86_64")]
             Avx2::detect().map(Path::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            AvxVnni::detect().map(Path::AvxVnni),
+            #[cfg(target_arch = "x86_64")]
+            Avx512Vnni::detect().map(Path::Avx512Vnni),
             #[cfg(target_arch = "arm")]
             ArmNeon::detect().map(Path::ArmNeon),
             #[cfg(target_arch = "aarch64")]
@@ -79,6 +89,10 @@ impl Isa {
             Path::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Path::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Path::AvxVnni(_) => "avxvnni",
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512Vnni(_) => "avx512vnni",
             #[cfg(target_arch = "arm")]
             Path::ArmNeon(_) => "neon",
             #[cfg(target_arch = "aarch64")]
@@ -87,6 +101,32 @@ impl Isa {
             Path::Sdot(_) => "sdot",
             #[cfg(target_arch = "aarch64")]
             Path::Smmla(_) => "smmla",
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Isa {
+    /// AVX2, which every path but the portable one has.
+    pub(crate) fn avx2(self) -> Option<Avx2> {
+        match self.0 {
+            Path::Portable => None,
+            Path::Avx2(have) => Some(have),
+            Path::AvxVnni(have) => Some(have.avx2()),
+            Path::Avx512Vnni(have) => Some(have.avx2()),
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+impl Isa {
+    /// NEON, which every path but the portable one has.
+    pub(crate) fn neon(self) -> Option<Neon> {
+        match self.0 {
+            Path::Portable => None,
+            Path::Neon(have) => Some(have),
+            Path::Sdot(have) => Some(have.neon()),
+            Path::Smmla(have) => Some(have.neon()),
         }
     }
 }

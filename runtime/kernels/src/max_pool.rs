@@ -97,12 +97,13 @@ fn channels<const N: usize>(m: &MaxPool<'_>, [oy, ox]: [usize; 2], first: usize,
 
 /// The same on a path: the fastest version that it has.
 pub fn run(isa: Isa, m: &MaxPool<'_>, y: &mut [i8]) {
-    match isa.0 {
-        #[cfg(target_arch = "x86_64")]
-        crate::isa::Path::Avx2(have) => x86_64::max_pool(have, m, y),
-        // NEON is part of plain aarch64, so the portable loops have it.
-        _ => portable(m, y),
+    #[cfg(target_arch = "x86_64")]
+    if let Some(have) = isa.avx2() {
+        return x86_64::max_pool(have, m, y);
     }
+    // NEON is part of plain aarch64, so the portable loops have it.
+    let _ = isa;
+    portable(m, y)
 }
 
 #[cfg(test)]

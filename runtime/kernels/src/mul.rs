@@ -72,12 +72,13 @@ pub fn portable(m: &Mul<'_>, y: &mut [i8]) {
 
 /// The same on a path: the fastest version that it has.
 pub fn run(isa: Isa, m: &Mul<'_>, y: &mut [i8]) {
-    match isa.0 {
-        #[cfg(target_arch = "x86_64")]
-        crate::isa::Path::Avx2(have) => x86_64::mul(have, m, y),
-        // NEON is part of plain aarch64, so the portable loops have it.
-        _ => portable(m, y),
+    #[cfg(target_arch = "x86_64")]
+    if let Some(have) = isa.avx2() {
+        return x86_64::mul(have, m, y);
     }
+    // NEON is part of plain aarch64, so the portable loops have it.
+    let _ = isa;
+    portable(m, y)
 }
 
 #[cfg(test)]

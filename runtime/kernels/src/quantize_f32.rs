@@ -110,12 +110,13 @@ const BLOCK: usize = 32;
 
 /// The same on a path: the fastest version that it has.
 pub fn run(isa: Isa, q: &Quantize<'_>, y: &mut [i8]) {
-    match isa.0 {
-        #[cfg(target_arch = "x86_64")]
-        crate::isa::Path::Avx2(have) => x86_64::quantize_f32(have, q, y),
-        // NEON is part of plain aarch64, so the portable loops have it.
-        _ => portable(q, y),
+    #[cfg(target_arch = "x86_64")]
+    if let Some(have) = isa.avx2() {
+        return x86_64::quantize_f32(have, q, y);
     }
+    // NEON is part of plain aarch64, so the portable loops have it.
+    let _ = isa;
+    portable(q, y)
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ impl Rng {
         }
     }
 
-    /// The same for weights. Half of the time none is -128, which some inner loops treat apart.
+    /// The same for weights. Half of the time none is -128: some inner loops treat layers apart where two of them meet.
     pub fn fill_weights(&mut self, weights: &mut [i8]) {
         self.fill(weights);
         if self.below(2) == 0 {
@@ -472,18 +472,44 @@ fn stored_channels(bias: &[i32], scale: &[f32]) -> ([[u8; 4]; CHANNELS], [[u8; 4
 
 /// Checks packed convolutions of a path, through the cases of [`conv()`]. Wants half a MiB of stack.
 pub fn packed_conv(isa: Isa) {
+    packed_conv_by(
+        |shape| {
+            let Some(len) = packed_conv::packed_len(isa, shape) else { panic!("{isa:?} packs nothing") };
+            (len, packed_conv::scratch_len(isa, shape))
+        },
+        |shape, w, packed| packed_conv::pack(isa, shape, w, packed),
+        |c, y, scratch| packed_conv::run(isa, c, y, scratch),
+    );
+}
+
+/// The same for an inner loop that is no path.
+#[cfg(all(test, target_arch = "x86_64"))]
+pub(crate) fn packed_conv_of<G: packed_conv::Gemm>(gemm: G) {
+    let layout = |shape: &ConvShape| packed_conv::Layout::of(gemm, shape);
+    packed_conv_by(
+        |shape| (layout(shape).len(), packed_conv::scratch_len_on(gemm, shape)),
+        |shape, w, packed| layout(shape).pack(w, packed),
+        |c, y, scratch| packed_conv::run_on(gemm, c, y, scratch),
+    );
+}
+
+/// `sizes` gives the bytes of packed weights and of scratch.
+fn packed_conv_by(
+    sizes: impl Fn(&ConvShape) -> (usize, usize),
+    pack: impl Fn(&ConvShape, &Weights<'_>, &mut [i8]),
+    run: impl Fn(&PackedConv<'_>, &mut [i8], &mut [i8]),
+) {
     let (mut packed, mut scratch) = ([0x55; 1 << 18], [0x55; 1 << 18]);
     conv(|c, y, _| {
         let shape = ConvShape { x: c.x_shape, channels: c.bias.len(), window: c.window, groups: c.groups };
-        let Some(len) = packed_conv::packed_len(isa, &shape) else { panic!("{isa:?} packs nothing") };
-        let packed = &mut packed[..len];
+        let (packed_len, scratch_len) = sizes(&shape);
+        let packed = &mut packed[..packed_len];
         let Conv { x, x_zero, y_zero, weights, .. } = *c;
         let (bias, scale) = stored_channels(c.bias, c.scale);
         let [bias, scale] = [&bias[..c.bias.len()], &scale[..c.bias.len()]];
-        packed_conv::pack(isa, &shape, &Weights { weights, bias, scale }, packed);
+        pack(&shape, &Weights { weights, bias, scale }, packed);
         // Exactly the promised scratch, at an odd address.
-        let scratch = &mut scratch[1..][..packed_conv::scratch_len(isa, &shape)];
-        packed_conv::run(isa, &PackedConv { x, shape, x_zero, y_zero, packed }, y, scratch);
+        run(&PackedConv { x, shape, x_zero, y_zero, packed }, y, &mut scratch[1..][..scratch_len]);
     });
 }
 

@@ -100,14 +100,13 @@ impl Bands {
     pub(super) fn band(&self, index: usize) -> Band {
         let first = index * self.per_band;
         let here = self.per_band.min(self.total - first);
+        // Patches lie side by side over the ends of rows, as the pixels of a pointwise convolution do.
         let (lines, pixels, y_pixel) = match self.kind {
             Kind::Pixels => (1, here, first),
-            _ => (here, self.columns, first * self.columns),
+            Kind::Patches => (1, here * self.columns, first * self.columns),
+            Kind::Rows => (here, self.columns, first * self.columns),
         };
-        let line_step = match self.kind {
-            Kind::Rows => self.window.stride[0] * self.pitch,
-            _ => pixels * self.pixel_step,
-        };
+        let line_step = self.window.stride[0] * self.pitch;
         Band { first, lines, pixels, line_step, y_pixel }
     }
 
@@ -157,21 +156,32 @@ impl Bands {
 
     fn copy_patches<G: Gemm>(&self, gemm: G, band: &Band, x: &[i8], x_zero: i8, to: &mut [G::X]) {
         let (Image { h, w, c }, [kh, kw], window) = (self.x, self.window.kernel, &self.window);
-        let pixels = band.lines * band.pixels;
-        for (n, patch) in to.chunks_exact_mut(self.pixel_step).take(pixels).enumerate() {
-            let (oy, ox) = (band.first + n / self.columns, n % self.columns);
-            let left = window.input(1, ox, 0, w);
-            let whole_row = left.filter(|ix| window.dilation[1] == 1 && ix + kw <= w);
+        let (zero, run) = (G::element(x_zero), kw * c);
+        // Output columns whose kernel rows lie inside the image in one piece.
+        let ([left, stride], reach) = ([window.pad[1], window.stride[1]], (kw - 1) * window.dilation[1] + 1);
+        let first = left.div_ceil(stride).min(self.columns);
+        let whole = match (w + left).checked_sub(reach) {
+            Some(last) if window.dilation[1] == 1 => first..(last / stride + 1).clamp(first, self.columns),
+            _ => first..first,
+        };
+        for (line, to) in
+            to.chunks_exact_mut(self.columns * self.pixel_step).take(band.pixels / self.columns).enumerate()
+        {
             for ky in 0..kh {
-                let at = ky * kw * c;
-                match (window.input(0, oy, ky, h), whole_row) {
-                    (None, _) => patch[at..][..kw * c].fill(G::element(x_zero)),
-                    (Some(iy), Some(ix)) => bring_short(gemm, &x[(iy * w + ix) * c..], &mut patch[at..], kw * c),
-                    (Some(iy), None) => {
-                        for (kx, tap) in patch[at..][..kw * c].chunks_exact_mut(c).enumerate() {
-                            match window.input(1, ox, kx, w) {
-                                Some(ix) => gemm.bring(&x[(iy * w + ix) * c..][..c], tap),
-                                None => tap.fill(G::element(x_zero)),
+                let row = window.input(0, band.first + line, ky, h).map(|iy| &x[iy * w * c..][..w * c]);
+                let patches = to.chunks_exact_mut(self.pixel_step).map(|patch| &mut patch[ky * run..][..run]);
+                for (ox, to) in patches.enumerate() {
+                    match row {
+                        None => to.fill(zero),
+                        Some(row) if whole.contains(&ox) => {
+                            bring_short(gemm, &row[(ox * stride - left) * c..][..run], to);
+                        }
+                        Some(row) => {
+                            for (kx, tap) in to.chunks_exact_mut(c).enumerate() {
+                                match window.input(1, ox, kx, w) {
+                                    Some(ix) => bring_short(gemm, &row[ix * c..][..c], tap),
+                                    None => tap.fill(zero),
+                                }
                             }
                         }
                     }
@@ -181,20 +191,27 @@ impl Bands {
     }
 }
 
-/// Brings `len` elements. Sixteen at a time where both sides have as many, so that a short copy is no call; what lies behind is
-/// overwritten afterwards or not read.
+/// Brings a few elements in pieces of fixed size, the last over the one before, so that no call is made for them. The slices have
+/// one length.
 #[inline(always)]
-fn bring_short<G: Gemm>(gemm: G, from: &[i8], to: &mut [G::X], len: usize) {
-    let mut at = 0;
-    while at < len {
-        let n = match from.len().min(to.len()) - at {
-            16.. => 16,
-            _ => len - at,
-        };
-        match n {
-            16 => gemm.bring_sixteen(&from[at..], &mut to[at..]),
-            _ => gemm.bring(&from[at..][..n], &mut to[at..][..n]),
-        }
-        at += n;
+fn bring_short<G: Gemm>(gemm: G, from: &[i8], to: &mut [G::X]) {
+    match from.len() {
+        16.. => gemm.bring(from, to),
+        8.. => bring_ends::<G, 8>(from, to),
+        4.. => bring_ends::<G, 4>(from, to),
+        2.. => bring_ends::<G, 2>(from, to),
+        _ => bring_ends::<G, 1>(from, to),
+    }
+}
+
+/// The first and the last `N` elements.
+#[inline(always)]
+fn bring_ends<G: Gemm, const N: usize>(from: &[i8], to: &mut [G::X]) {
+    let ends = [from.first_chunk::<N>(), from.last_chunk::<N>()].map(|end| end.map(|end| end.map(G::element)));
+    if let (Some(to), Some(end)) = (to.first_chunk_mut::<N>(), ends[0]) {
+        *to = end;
+    }
+    if let (Some(to), Some(end)) = (to.last_chunk_mut::<N>(), ends[1]) {
+        *to = end;
     }
 }

@@ -33,14 +33,6 @@ pub(crate) trait Gemm: Copy {
     /// Many of them; the slices have one length.
     fn bring(self, from: &[i8], to: &mut [Self::X]);
 
-    /// The first sixteen of two longer slices.
-    #[inline(always)]
-    fn bring_sixteen(self, from: &[i8], to: &mut [Self::X]) {
-        for (to, &from) in to[..16].iter_mut().zip(&from[..16]) {
-            *to = Self::element(from);
-        }
-    }
-
     /// Activations where they lie, when `IN_PLACE`.
     fn in_place(x: &[i8]) -> &[Self::X];
 
@@ -80,9 +72,9 @@ pub(crate) struct Line<X> {
     /// Whether they were widened.
     #[allow(dead_code, reason = "the inner loops of another architecture ask")]
     pub(crate) wide: bool,
-    /// Whether one of the convolution's weights is -128.
+    /// Whether two weights half a step apart are both -128.
     #[allow(dead_code, reason = "the inner loops of another architecture ask")]
-    pub(crate) has_lowest_weight: bool,
+    pub(crate) has_lowest_pair: bool,
     /// First output of pixel 0.
     pub(crate) y: *mut i8,
     /// Bytes from one pixel to the next.
@@ -100,7 +92,7 @@ const ALIGN: usize = 64;
 const PIXELS_TO_WIDEN: usize = 8;
 
 /// Bytes of scratch: a copied band, a widened panel.
-pub(super) fn scratch_len<G: Gemm>(gemm: G, shape: &ConvShape) -> usize {
+pub(crate) fn scratch_len<G: Gemm>(gemm: G, shape: &ConvShape) -> usize {
     let layout = Layout::of(gemm, shape);
     let [band, panel] = scratch_parts(&layout, &Bands::of(&layout, shape));
     match band + panel {
@@ -114,7 +106,7 @@ fn scratch_parts<G: Gemm>(layout: &Layout<G>, bands: &Bands) -> [usize; 2] {
     [band, layout.padded_depth() * G::NR * G::WIDE]
 }
 
-pub(super) fn run<G: Gemm>(gemm: G, c: &PackedConv<'_>, y: &mut [i8], scratch: &mut [i8]) {
+pub(crate) fn run<G: Gemm>(gemm: G, c: &PackedConv<'_>, y: &mut [i8], scratch: &mut [i8]) {
     let layout = Layout::of(gemm, &c.shape);
     let bands = Bands::of(&layout, &c.shape);
     assert_eq!(c.x.len(), c.shape.x.len(), "x against {:?}", c.shape.x);
@@ -204,7 +196,7 @@ fn lines<G: Gemm>(
                 head: head.as_ptr(),
                 weights: weights.as_ptr(),
                 wide: widens,
-                has_lowest_weight: c.packed[0] != 0,
+                has_lowest_pair: c.packed[0] != 0,
                 y: y.as_mut_ptr().add(first_y + n * band.pixels * shape.channels),
                 y_step: shape.channels,
                 channels: panel.channels,

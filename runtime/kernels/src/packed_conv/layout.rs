@@ -8,7 +8,8 @@
 //! panel = bias (width) i32, scale (width) f32, weights (runs, steps, width, KR) i8        native byte order, channels by lane
 //! ```
 //!
-//! The first mark is 1 when a weight is -128, which some inner loops must know; the others are 0, and keep panels aligned.
+//! The first mark is 1 when two weights that lie half a step apart are both -128: inner loops that add their products in i16 must know,
+//! as 2 * 128 * 128 is the one such sum that does not fit. The others are 0, and keep panels aligned.
 //! A run is padded to a multiple of `KR` with weights of 0, so that whatever is read there does not count. Channels that do not
 //! exist have weights of 0.
 
@@ -21,7 +22,7 @@ pub(crate) const MARKS: usize = 64;
 
 /// Byte sizes and offsets of the panels of one convolution on one path.
 #[derive(Clone, Copy)]
-pub(super) struct Layout<G> {
+pub(crate) struct Layout<G> {
     gemm: G,
     /// Output channels of a group.
     outputs: usize,
@@ -47,7 +48,7 @@ pub(super) struct Panel {
 }
 
 impl<G: Gemm> Layout<G> {
-    pub(super) fn of(gemm: G, shape: &ConvShape) -> Layout<G> {
+    pub(crate) fn of(gemm: G, shape: &ConvShape) -> Layout<G> {
         let (apart, whole) = (shape.runs(), Runs { counts: [1, 1], len: shape.depth() });
         // Short runs drown in the rests of their last steps; gathering a patch costs about a copy of it.
         let gathers = shape.groups == 1 && apart.padded(G::KR) * 10 > whole.padded(G::KR) * 13;
@@ -85,7 +86,7 @@ impl<G: Gemm> Layout<G> {
         (whole * G::NR + Self::width(rest)) * (8 + self.padded_depth())
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         MARKS + self.groups * self.group_len()
     }
 
@@ -113,10 +114,10 @@ impl<G: Gemm> Layout<G> {
         8 * width
     }
 
-    pub(super) fn pack(self, w: &Weights<'_>, to: &mut [i8]) {
+    pub(crate) fn pack(self, w: &Weights<'_>, to: &mut [i8]) {
         assert_eq!(to.len(), self.len(), "packed bytes");
         to[..MARKS].fill(0);
-        to[0] = w.weights.contains(&i8::MIN) as i8;
+        let mut has_lowest_pair = false;
         let depth = self.runs.counts[0] * self.runs.counts[1] * self.runs.len;
         for panel in self.panels() {
             let width = panel.width;
@@ -145,10 +146,13 @@ impl<G: Gemm> Layout<G> {
                     quad.fill(0);
                     if let Some(c) = channel(lane) {
                         quad[..there].copy_from_slice(&w.weights[c * depth + run * self.runs.len + first..][..there]);
+                        let (low, high) = quad.split_at(G::KR / 2);
+                        has_lowest_pair |= low.iter().zip(high).any(|pair| pair == (&i8::MIN, &i8::MIN));
                     }
                 }
             }
         }
+        to[0] = has_lowest_pair as i8;
     }
 }
 

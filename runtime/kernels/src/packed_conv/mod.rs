@@ -17,6 +17,9 @@ mod layout;
 mod shape;
 
 pub(crate) use drive::{Gemm, Line};
+#[cfg(all(test, target_arch = "x86_64"))]
+pub(crate) use drive::{run as run_on, scratch_len as scratch_len_on};
+pub(crate) use layout::Layout;
 pub(crate) use layout::MARKS;
 pub use shape::ConvShape;
 
@@ -67,6 +70,10 @@ macro_rules! with_gemm {
             Path::Portable => $none,
             #[cfg(target_arch = "x86_64")]
             Path::Avx2($gemm) => $body,
+            #[cfg(target_arch = "x86_64")]
+            Path::AvxVnni($gemm) => $body,
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512Vnni($gemm) => $body,
             #[cfg(target_arch = "arm")]
             Path::ArmNeon($gemm) => $body,
             #[cfg(target_arch = "aarch64")]
@@ -83,7 +90,7 @@ macro_rules! with_gemm {
 /// more than [`MOST_PADDED`] elements.
 pub fn packed_len(isa: Isa, shape: &ConvShape) -> Option<usize> {
     padded_len(&shape.x, &shape.window)?;
-    with_gemm!(isa, gemm => Some(layout::Layout::of(gemm, shape).len()), None)
+    with_gemm!(isa, gemm => Some(Layout::of(gemm, shape).len()), None)
 }
 
 /// Packs the weights of one convolution; `to` is [`packed_len`] long.
@@ -94,7 +101,7 @@ pub fn pack(isa: Isa, shape: &ConvShape, w: &Weights<'_>, to: &mut [i8]) {
     let [o, depth] = [shape.channels, shape.depth()];
     assert_eq!(w.weights.len(), o * depth, "weights against O * kh * kw * I/g");
     assert_eq!([w.bias.len(), w.scale.len()], [o; 2], "bias and scale against O");
-    with_gemm!(isa, gemm => layout::Layout::of(gemm, shape).pack(w, to), panic!("the portable path packs nothing"))
+    with_gemm!(isa, gemm => Layout::of(gemm, shape).pack(w, to), panic!("the portable path packs nothing"))
 }
 
 /// Bytes of scratch that [`run`] needs; 0 on a path that packs nothing.

@@ -1,9 +1,9 @@
-//! The loop nest round the inner loops: bands of input rows with their padding, output rows, blocks of channels.
+//! The loop nest round the inner loops: bands of input rows with their padding, blocks of channels.
 
 use super::{BLOCK, DepthwiseShape, MAX_TAPS, PackedDepthwise};
 use crate::packed_conv::{MARKS, Weights};
 
-/// The inner loop of one path: a row of pixels, sixteen channels.
+/// The inner loop of one path: rows of pixels, sixteen channels.
 pub(crate) trait Rows: Copy {
     /// Bytes of a block's weights.
     fn weights_len(self, taps: usize) -> usize;
@@ -14,20 +14,23 @@ pub(crate) trait Rows: Copy {
     /// Packs the weights of a block, tap by tap in the order of [`tap_order`].
     fn pack(self, taps: &[[i8; BLOCK]], to: &mut [i8]);
 
-    /// Computes a row.
+    /// Computes a band.
     ///
     /// # Safety
-    /// - 16 bytes are readable at `x + pixel * x_step + offset`, for all `pixel < pixels` and all of `offsets`.
+    /// - 16 bytes are readable at `x + row * line_step + pixel * x_step + offset`, for all `row < rows`, `pixel < pixels` and all of
+    ///   `offsets`.
     /// - `block` is [`packed_block_len`] long.
-    /// - 16 bytes are writable at `y + pixel * y_step`.
-    unsafe fn row(self, row: &Row<'_>);
+    /// - 16 bytes are writable at `y + (row * pixels + pixel) * y_step`.
+    unsafe fn band(self, band: &Band<'_>);
 }
 
-/// One row of output pixels of one block.
+/// Rows of output pixels of one block.
 #[derive(Clone, Copy)]
-pub(crate) struct Row<'a> {
-    /// First channel of the block at the first tap of pixel 0.
+pub(crate) struct Band<'a> {
+    /// First channel of the block at the first tap of pixel 0 of row 0.
     pub(crate) x: *const i8,
+    /// Bytes from one row to the next.
+    pub(crate) line_step: usize,
     /// Bytes from one pixel to the next.
     pub(crate) x_step: usize,
     /// Where each tap lies from there, in the order of the weights.
@@ -38,15 +41,17 @@ pub(crate) struct Row<'a> {
     pub(crate) y: *mut i8,
     /// Bytes from one pixel to the next.
     pub(crate) y_step: usize,
-    /// Pixels.
+    /// Rows.
+    pub(crate) rows: usize,
+    /// Pixels of a row.
     pub(crate) pixels: usize,
     /// By how many columns an undilated 3 x 3 kernel moves; `offsets` are those of rows 0 and 1 by columns, then of row 2. `None` for
     /// another kernel.
     #[allow(dead_code, reason = "the inner loops of another architecture ask")]
     pub(crate) columns_3x3: Option<usize>,
-    /// Whether one of the convolution's weights is -128.
+    /// Whether a pair of neighbouring taps, counted from the first, has the weight -128 twice in a channel.
     #[allow(dead_code, reason = "the inner loops of another architecture ask")]
-    pub(crate) has_lowest_weight: bool,
+    pub(crate) has_lowest_pair: bool,
     /// Zero point of the output.
     pub(crate) y_zero: i8,
 }
@@ -79,7 +84,6 @@ pub(super) fn pack<R: Rows>(rows: R, shape: &DepthwiseShape, w: &Weights<'_>, to
     assert_eq!(to.len(), packed_len(rows, shape), "packed bytes");
     let (marks, to) = to.split_at_mut(MARKS);
     marks.fill(0);
-    marks[0] = w.weights.contains(&i8::MIN) as i8;
     let (channels, kernel, count) = (shape.x.c, shape.window.kernel, shape.window.taps());
     for (first, to) in shape.blocks().zip(to.chunks_exact_mut(packed_block_len(rows, shape))) {
         let (head, body) = to.split_at_mut(HEAD);
@@ -94,6 +98,8 @@ pub(super) fn pack<R: Rows>(rows: R, shape: &DepthwiseShape, w: &Weights<'_>, to
             let [ky, kx] = tap_order(kernel, n);
             tap.copy_from_slice(&w.weights[(ky * kernel[1] + kx) * channels + first..][..BLOCK]);
         }
+        let lowest = |[a, b]: &[[i8; BLOCK]; 2]| a.iter().zip(b).any(|pair| pair == (&i8::MIN, &i8::MIN));
+        marks[0] |= taps[..count].as_chunks().0.iter().any(lowest) as i8;
         rows.pack(&taps[..count], body);
     }
 }
@@ -158,29 +164,42 @@ pub(super) fn run<R: Rows>(inner: R, d: &PackedDepthwise<'_>, y: &mut [i8], scra
             copy(d, first_row * window.stride[0], pitch, band);
             &*band
         };
-        for row in 0..rows {
-            let (row_x, row_y) = (row * line_step, (first_row + row) * out.w * c);
-            // What the blocks below will touch last.
-            assert!(row_x + (out.w - 1) * x_step + farthest + c <= x.len() && row_y + out.w * c <= y.len());
-            for (first, block) in shape.blocks().zip(blocks.chunks_exact(block_len)) {
-                // SAFETY: `first + 16 <= c`, so every read ends inside the assert above and every write inside its row; `block`
-                // is one packed block.
-                unsafe {
-                    inner.row(&Row {
-                        x: x.as_ptr().add(row_x + first),
-                        x_step,
-                        offsets: &offsets[..taps],
-                        block,
-                        y: y.as_mut_ptr().add(row_y + first),
-                        y_step: c,
-                        pixels: out.w,
-                        columns_3x3,
-                        has_lowest_weight: marks[0] != 0,
-                        y_zero: d.y_zero,
-                    });
-                }
+        let first_y = first_row * out.w * c;
+        // What the blocks below will touch last.
+        let last_x = (rows - 1) * line_step + (out.w - 1) * x_step + farthest + c;
+        assert!(last_x <= x.len() && first_y + rows * out.w * c <= y.len(), "a band outside its image");
+        for (first, block) in shape.blocks().zip(blocks.chunks_exact(block_len)) {
+            // SAFETY: `first + 16 <= c`, so every read ends inside the assert above and every write inside its pixel; `block` is one
+            // packed block.
+            unsafe {
+                inner.band(&Band {
+                    x: x.as_ptr().add(first),
+                    line_step,
+                    x_step,
+                    offsets: &offsets[..taps],
+                    block,
+                    y: y.as_mut_ptr().add(first_y + first),
+                    y_step: c,
+                    rows,
+                    pixels: out.w,
+                    columns_3x3,
+                    has_lowest_pair: marks[0] != 0,
+                    y_zero: d.y_zero,
+                });
             }
         }
+    }
+}
+
+impl Band<'_> {
+    /// Its rows, each as a band of one.
+    pub(crate) fn each_row(&self) -> impl Iterator<Item = Self> {
+        (0..self.rows).map(|row| Band {
+            x: self.x.wrapping_add(row * self.line_step),
+            y: self.y.wrapping_add(row * self.pixels * self.y_step),
+            rows: 1,
+            ..*self
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 //! x (H, W, C)   weights (kh, kw, C) in blocks of 16 channels   y (H', W', C)        y as in `depthwise`
 //! ```
 //!
-//! [`pack`] puts bias, multipliers and weights of sixteen channels together, once a model; [`run`] then computes row by row. The
+//! [`pack`] puts bias, multipliers and weights of sixteen channels together, once a model; [`run`] then computes band by band. The
 //! last block starts at `C - 16` and computes some channels twice rather than a rest. Shapes with fewer than 16 channels or more
 //! than [`MAX_TAPS`] taps have no packed form, nor has an input that would be too large with its padding.
 //!
@@ -12,7 +12,7 @@
 
 mod drive;
 
-pub(crate) use drive::{Row, Rows};
+pub(crate) use drive::{Band, Rows};
 
 use crate::image::{Image, Window};
 use crate::isa::{Isa, Path};
@@ -76,6 +76,16 @@ macro_rules! with_rows {
             Path::Portable => $none,
             #[cfg(target_arch = "x86_64")]
             Path::Avx2($rows) => $body,
+            #[cfg(target_arch = "x86_64")]
+            Path::AvxVnni(have) => {
+                let $rows = have.avx2();
+                $body
+            }
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512Vnni(have) => {
+                let $rows = have.avx2();
+                $body
+            }
             #[cfg(target_arch = "arm")]
             Path::ArmNeon($rows) => $body,
             #[cfg(target_arch = "aarch64")]

@@ -3,11 +3,14 @@
 //! SDOT and SMMLA have no stable intrinsic in Rust 1.95 (`stdarch_neon_dotprod`, `stdarch_neon_i8mm`); one-instruction `asm!` blocks
 //! take their place, and the compiler still allocates registers and schedules.
 
+mod neon_add;
 mod neon_depthwise;
 mod neon_gemm;
 mod neon_requantize;
 mod sdot_gemm;
 mod smmla_gemm;
+
+pub(crate) use neon_add::add;
 
 /// Every aarch64 CPU that Linux runs on has NEON.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -32,21 +32,48 @@ pub(super) fn sixteen(acc: [int32x4_t; 4], scale: [float32x4_t; 4], zero: int16x
     vqmovn_high_s16(vqmovn_s16(vqaddq_s16(high(0), zero)), vqaddq_s16(high(2), zero))
 }
 
-/// Writes the first `channels` of eight values.
+/// Writes a tile: the first `channels` of eight values for each pixel. Always inlined, which a function with `target_feature` cannot
+/// promise: a call would send the tile through memory.
+///
+/// # Safety
+/// NEON is there; `channels <= 8` bytes are writable at `y + r * y_step` for all `r < rows`.
+#[inline(always)]
+pub(super) unsafe fn store<const R: usize>(q: [int8x8_t; R], rows: usize, y: *mut i8, y_step: usize, channels: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if channels == 8 && rows == R {
+            for (r, &q) in q.iter().enumerate() {
+                vst1_s8(y.add(r * y_step), q);
+            }
+        } else {
+            for (r, &q) in q.iter().enumerate().take(rows) {
+                store_some(vget_lane_u64::<0>(vreinterpret_u64_s8(q)), y.add(r * y_step), channels);
+            }
+        }
+    }
+}
+
+/// The first `channels` bytes of `q`, without a call: one for a few bytes would cost more than all that is before it.
 ///
 /// # Safety
 /// `channels <= 8` bytes are writable at `y`.
-#[inline]
-#[target_feature(enable = "neon")]
-pub(super) unsafe fn store(q: int8x8_t, y: *mut i8, channels: usize) {
-    // SAFETY: the caller's promise; `bytes` has eight.
+#[inline(always)]
+unsafe fn store_some(mut q: u64, mut y: *mut i8, channels: usize) {
+    // SAFETY: what is written sums to `channels`.
     unsafe {
-        if channels == 8 {
-            vst1_s8(y, q);
-        } else {
-            let mut bytes = [0i8; 8];
-            vst1_s8(bytes.as_mut_ptr(), q);
-            core::ptr::copy_nonoverlapping(bytes.as_ptr(), y, channels);
+        if channels & 8 != 0 {
+            return y.cast::<u64>().write_unaligned(q);
+        }
+        if channels & 4 != 0 {
+            y.cast::<u32>().write_unaligned(q as u32);
+            (q, y) = (q >> 32, y.add(4));
+        }
+        if channels & 2 != 0 {
+            y.cast::<u16>().write_unaligned(q as u16);
+            (q, y) = (q >> 16, y.add(2));
+        }
+        if channels & 1 != 0 {
+            *y = q as i8;
         }
     }
 }

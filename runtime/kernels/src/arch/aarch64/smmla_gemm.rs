@@ -125,15 +125,14 @@ unsafe fn tile<const R: usize, const P: usize>(t: &Line<i8>) {
         let zero = vdupq_n_s16(t.y_zero as i16);
         let scales = t.head.add(8 * P).cast::<f32>();
         let scale = [vld1q_f32(scales), vld1q_f32(scales.add(2 * P - 4))];
-        for (r, pair) in acc.iter().enumerate() {
+        let q = acc.map(|pair| {
             // Two neighbouring sums are two channels of one pixel.
             let half = |n: usize| vreinterpretq_s64_s32(pair[n]);
             let first = |n: usize| vreinterpretq_s32_s64(vzip1q_s64(half(n), half(n + 1)));
             let second = |n: usize| vreinterpretq_s32_s64(vzip2q_s64(half(n), half(n + 1)));
-            store(eight([first(0), first(P - 2)], scale, zero), t.y.add(2 * r * t.y_step), t.channels);
-            if 2 * r + 1 < rows {
-                store(eight([second(0), second(P - 2)], scale, zero), t.y.add((2 * r + 1) * t.y_step), t.channels);
-            }
-        }
+            [eight([first(0), first(P - 2)], scale, zero), eight([second(0), second(P - 2)], scale, zero)]
+        });
+        store(q.map(|[first, _]| first), R, t.y, 2 * t.y_step, t.channels);
+        store(q.map(|[_, second]| second), rows / 2, t.y.wrapping_add(t.y_step), 2 * t.y_step, t.channels);
     }
 }

@@ -6,7 +6,7 @@
 use core::arch::asm;
 
 use super::{ArmNeon, Rails};
-use crate::packed_depthwise::{BLOCK, MAX_TAPS, Row, Rows};
+use crate::packed_depthwise::{BLOCK, Band, MAX_TAPS, Rows};
 
 impl Rows for ArmNeon {
     fn weights_len(self, taps: usize) -> usize {
@@ -23,25 +23,27 @@ impl Rows for ArmNeon {
         rest.fill(0);
     }
 
-    unsafe fn row(self, row: &Row<'_>) {
+    unsafe fn band(self, band: &Band<'_>) {
         // The tap of zeros reads what the first tap reads.
-        let mut offsets = [row.offsets[0]; MAX_TAPS];
-        offsets[..row.offsets.len()].copy_from_slice(row.offsets);
-        let rails = Rails::new(row.y_zero);
-        for n in 0..row.pixels {
-            // SAFETY: holding an `ArmNeon` means that the CPU has it; `n < pixels`, and an offset is a tap's.
-            unsafe {
-                let pixel = Pixel {
-                    x: row.x.add(n * row.x_step),
-                    offsets: offsets.as_ptr(),
-                    pairs: row.offsets.len().div_ceil(2),
-                    block: row.block.as_ptr(),
-                    y: row.y.add(n * row.y_step),
-                    rails: &rails,
-                };
-                match row.has_lowest_weight {
-                    false => pixel.compute::<true>(),
-                    true => pixel.compute::<false>(),
+        let mut offsets = [band.offsets[0]; MAX_TAPS];
+        offsets[..band.offsets.len()].copy_from_slice(band.offsets);
+        let rails = Rails::new(band.y_zero);
+        for row in band.each_row() {
+            for n in 0..row.pixels {
+                // SAFETY: holding an `ArmNeon` means that the CPU has it; `n < pixels`, and an offset is a tap's.
+                unsafe {
+                    let pixel = Pixel {
+                        x: row.x.add(n * row.x_step),
+                        offsets: offsets.as_ptr(),
+                        pairs: row.offsets.len().div_ceil(2),
+                        block: row.block.as_ptr(),
+                        y: row.y.add(n * row.y_step),
+                        rails: &rails,
+                    };
+                    match row.has_lowest_pair {
+                        false => pixel.compute::<true>(),
+                        true => pixel.compute::<false>(),
+                    }
                 }
             }
         }
@@ -133,7 +135,7 @@ macro_rules! pixel {
 impl Pixel<'_> {
     /// # Safety
     /// NEON is there; `offsets` has `2 * pairs` entries and 16 bytes are readable at `x` plus each; `block` is a packed block; 16
-    /// bytes are writable at `y`; with `PAIRS`, no weight is -128.
+    /// bytes are writable at `y`; with `PAIRS`, no two weights of -128 meet.
     unsafe fn compute<const PAIRS: bool>(&self) {
         // SAFETY: the caller's promise.
         unsafe {

@@ -62,7 +62,7 @@ unsafe fn tile(width: usize, t: &Line<i8>) {
             for inner in 0..t.runs[1] {
                 let x = t.x.add(outer * t.run_step[0] + inner * t.run_step[1]);
                 let run = Run { x: [x, x.add(second)], w, steps: t.steps };
-                match (width, t.has_lowest_weight) {
+                match (width, t.has_lowest_pair) {
                     (4, false) => run.four::<true>(&mut sums),
                     (4, true) => run.four::<false>(&mut sums),
                     (_, false) => run.two::<true>(&mut sums),

@@ -11,7 +11,7 @@ use core::arch::x86_64::*;
 
 use super::Avx2;
 use super::avx2_requantize::{Rails, channel_of_lane};
-use crate::packed_depthwise::{BLOCK, Row, Rows};
+use crate::packed_depthwise::{BLOCK, Band, Rows};
 
 impl Rows for Avx2 {
     fn weights_len(self, taps: usize) -> usize {
@@ -32,13 +32,15 @@ impl Rows for Avx2 {
         }
     }
 
-    unsafe fn row(self, row: &Row<'_>) {
-        // SAFETY: holding an `Avx2` means that `Avx2::detect` saw the feature; the rest is the caller's promise, handed on.
-        unsafe {
-            match row.columns_3x3 {
-                Some(1) => row_3x3::<1>(row),
-                Some(2) => row_3x3::<2>(row),
-                _ => row_of_any(row),
+    unsafe fn band(self, band: &Band<'_>) {
+        for row in band.each_row() {
+            // SAFETY: holding an `Avx2` means that `Avx2::detect` saw the feature; the rest is the caller's promise, handed on.
+            unsafe {
+                match row.columns_3x3 {
+                    Some(1) => row_3x3::<1>(&row),
+                    Some(2) => row_3x3::<2>(&row),
+                    _ => row_of_any(&row),
+                }
             }
         }
     }
@@ -105,9 +107,9 @@ unsafe fn weights(block: &Block, pair: usize) -> [__m256i; 2] {
 }
 
 /// # Safety
-/// Those of [`Rows::row`].
+/// Those of [`Rows::band`].
 #[target_feature(enable = "avx2")]
-unsafe fn row_of_any(row: &Row<'_>) {
+unsafe fn row_of_any(row: &Band<'_>) {
     // SAFETY: the caller's promise: taps of the block and pixels of the row, and no others, are touched.
     unsafe {
         let block = block(row.block);
@@ -130,9 +132,9 @@ unsafe fn row_of_any(row: &Row<'_>) {
 }
 
 /// # Safety
-/// Those of [`Rows::row`], for a 3 x 3 kernel of neighbouring columns that moves by `STRIDE` of them.
+/// Those of [`Rows::band`], for a 3 x 3 kernel of neighbouring columns that moves by `STRIDE` of them.
 #[target_feature(enable = "avx2")]
-unsafe fn row_3x3<const STRIDE: usize>(row: &Row<'_>) {
+unsafe fn row_3x3<const STRIDE: usize>(row: &Band<'_>) {
     let &[_, below, next, _, after, _, third, ..] = row.offsets else { return };
     // SAFETY: column 0 is at offset 0, 1 at `next`, 2 at `after`; pixels move by `STRIDE` columns, so the columns read ahead of the
     // loop are those of pixel 0. The rest as in `row_of_any`.

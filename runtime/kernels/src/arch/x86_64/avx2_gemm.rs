@@ -154,48 +154,6 @@ unsafe fn tile<const R: usize, const V: usize, const WIDE: bool>(t: &Line<i16>) 
                 }
             }
         }
-        let rails = Rails::new(t.y_zero);
-        let mut scale = [_mm256_setzero_ps(); V];
-        for (v, scale) in scale.iter_mut().enumerate() {
-            *scale = _mm256_loadu_ps(t.head.add(32 * V).cast::<f32>().add(8 * v));
-        }
-        let y = |r: usize| t.y.add(r * t.y_step);
-        if V == 2 {
-            let scale = [scale[0], scale[V - 1]];
-            let (pairs, single) = acc.as_chunks::<2>();
-            for (n, pair) in pairs.iter().enumerate() {
-                let q = rails.two_sixteens(pair.map(|row| [row[0], row[V - 1]]), scale);
-                store::<16>(_mm256_castsi256_si128(q), y(2 * n), t.channels);
-                store::<16>(_mm256_extracti128_si256::<1>(q), y(2 * n + 1), t.channels);
-            }
-            if let [row] = single {
-                store::<16>(rails.sixteen([row[0], row[V - 1]], scale), y(R - 1), t.channels);
-            }
-        } else {
-            for (r, row) in acc.iter().enumerate() {
-                store::<8>(rails.eight(row[0], scale[0]), y(r), t.channels);
-            }
-        }
-    }
-}
-
-/// Writes the first `channels` of `N` values, eight or sixteen.
-///
-/// # Safety
-/// `channels <= N` bytes are writable at `y`.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn store<const N: usize>(q: __m128i, y: *mut i8, channels: usize) {
-    // SAFETY: the caller's promise; `bytes` has sixteen.
-    unsafe {
-        if channels < N {
-            let mut bytes = [0i8; 16];
-            _mm_storeu_si128(bytes.as_mut_ptr().cast(), q);
-            core::ptr::copy_nonoverlapping(bytes.as_ptr(), y, channels);
-        } else if N == 16 {
-            _mm_storeu_si128(y.cast(), q);
-        } else {
-            _mm_storel_epi64(y.cast(), q);
-        }
+        Rails::new(t.y_zero).finish(&acc, t);
     }
 }

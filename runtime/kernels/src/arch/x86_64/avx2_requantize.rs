@@ -10,6 +10,8 @@
 
 use core::arch::x86_64::*;
 
+use crate::packed_conv::Line;
+
 /// Multiplier and rails, ready in registers.
 #[derive(Clone, Copy)]
 pub(super) struct Rails {
@@ -62,6 +64,37 @@ impl Rails {
         let q = _mm_adds_epi16(q, _mm256_castsi256_si128(self.zero));
         _mm_packs_epi16(q, q)
     }
+
+    /// Requantizes and writes a tile: sums of `R` pixels x `8 * V` channels (`V` is 1 or 2), whose multipliers lie behind `8 * V` biases
+    /// at `t.head`.
+    ///
+    /// # Safety
+    /// Those of `Gemm::line`, with `pixels` = `R` and `width` = `8 * V`.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn finish<X, const R: usize, const V: usize>(self, acc: &[[__m256i; V]; R], t: &Line<X>) {
+        // SAFETY: the caller's promise: 8 * V multipliers are readable, `channels` outputs of each pixel writable.
+        unsafe {
+            let scales = t.head.add(32 * V).cast::<f32>();
+            let scale = [_mm256_loadu_ps(scales), _mm256_loadu_ps(scales.add(8 * (V - 1)))];
+            let y = |r: usize| t.y.add(r * t.y_step);
+            if V == 2 {
+                let (pairs, single) = acc.as_chunks::<2>();
+                for (n, pair) in pairs.iter().enumerate() {
+                    let q = self.two_sixteens(pair.map(|row| [row[0], row[V - 1]]), scale);
+                    store(_mm256_castsi256_si128(q), y(2 * n), t.channels);
+                    store(_mm256_extracti128_si256::<1>(q), y(2 * n + 1), t.channels);
+                }
+                if let [row] = single {
+                    store(self.sixteen([row[0], row[V - 1]], scale), y(R - 1), t.channels);
+                }
+            } else {
+                for (r, row) in acc.iter().enumerate() {
+                    store(self.eight(row[0], scale[0]), y(r), t.channels);
+                }
+            }
+        }
+    }
 }
 
 /// Channel that lane `lane` of two vectors of eight holds, so that two packs bring sixteen channels into order.
@@ -71,5 +104,37 @@ pub(super) const fn channel_of_lane(lane: usize) -> usize {
         1 => lane + 4,
         2 => lane - 4,
         _ => lane,
+    }
+}
+
+/// Writes the first `channels` of sixteen values.
+///
+/// # Safety
+/// `channels <= 16` bytes are writable at `y`.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn store(q: __m128i, y: *mut i8, channels: usize) {
+    // SAFETY: what is written sums to `channels`.
+    unsafe {
+        if channels == 16 {
+            return _mm_storeu_si128(y.cast(), q);
+        }
+        // Eight, four, two, one: a call for a few bytes would cost more than all that is before it.
+        let (mut low, mut y) = (_mm_cvtsi128_si64(q) as u64, y);
+        if channels & 8 != 0 {
+            y.cast::<u64>().write_unaligned(low);
+            (low, y) = (_mm_extract_epi64::<1>(q) as u64, y.add(8));
+        }
+        if channels & 4 != 0 {
+            y.cast::<u32>().write_unaligned(low as u32);
+            (low, y) = (low >> 32, y.add(4));
+        }
+        if channels & 2 != 0 {
+            y.cast::<u16>().write_unaligned(low as u16);
+            (low, y) = (low >> 16, y.add(2));
+        }
+        if channels & 1 != 0 {
+            *y = low as i8;
+        }
     }
 }
