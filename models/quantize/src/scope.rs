@@ -4,7 +4,7 @@
 //! activations are quantized; what lies between it and an activation function that u8 saturation performs
 //! is not. Operators that only move data (max pooling, flatten, concat) share one scale among inputs and output.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use limbeck_engine::onnx::{Data, Graph, Model, Node};
 use limbeck_engine::{EngineError, Fact, infer};
@@ -65,6 +65,21 @@ impl Scope {
         Ok(Scope { integer, groups, group_count, tapped })
     }
 
+    /// The same with only these nodes in integers: the other activations are not quantized. Groups, and so scales, stay.
+    pub fn keeping(&self, graph: &Graph, keep: &BTreeSet<usize>) -> Scope {
+        let integer: BTreeMap<usize, Absorbed> =
+            self.integer.iter().filter(|(i, _)| keep.contains(i)).map(|(i, a)| (*i, a.clone())).collect();
+        let mut quantized = HashSet::new();
+        for (&i, result) in &integer {
+            quantized.insert(result.output.as_str());
+            quantized.extend(activations(graph, &graph.nodes[i]));
+        }
+        let named = |name: &&String| quantized.contains(name.as_str());
+        let groups = self.groups.iter().filter(|(name, _)| named(name)).map(|(name, g)| (name.clone(), *g)).collect();
+        let tapped = self.tapped.iter().filter(named).cloned().collect();
+        Scope { groups, group_count: self.group_count, tapped, integer }
+    }
+
     /// The group of an activation, if it is quantized.
     pub fn group(&self, value: &str) -> Option<usize> {
         self.groups.get(value).copied()
@@ -85,7 +100,8 @@ pub(crate) fn activations<'a>(graph: &'a Graph, node: &'a Node) -> Vec<&'a str> 
         .collect()
 }
 
-fn shares_scale(node: &Node) -> bool {
+/// Does this node only move data, so that input and output have one scale?
+pub(crate) fn shares_scale(node: &Node) -> bool {
     matches!(node.op.as_str(), "MaxPool" | "Concat" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze")
 }
 
@@ -120,13 +136,7 @@ fn is_integer_operator(graph: &Graph, node: &Node, facts: &HashMap<String, Fact>
             "Add" => x == dims(node.input(1)) && node.inputs.iter().all(|v| !graph.initializers.contains_key(v)),
             "Concat" => node.int("axis", 0) == 1,
             "GlobalAveragePool" => true,
-            "ReduceMean" => {
-                let axes = node.ints("axes").or_else(|| graph.initializers.get(node.input(1)?)?.as_i64());
-                let mut axes = axes.map(<[i64]>::to_vec).unwrap_or_default();
-                axes.iter_mut().for_each(|a| *a = a.rem_euclid(4));
-                axes.sort_unstable();
-                axes == [2, 3]
-            }
+            "ReduceMean" => averages_pixels(graph, node),
             "AveragePool" | "MaxPool" => {
                 let ones = |name: &str| node.ints(name).is_none_or(|d| d.iter().all(|&d| d == 1));
                 let one_output = node.outputs.get(1).is_none_or(String::is_empty);
@@ -140,6 +150,15 @@ fn is_integer_operator(graph: &Graph, node: &Node, facts: &HashMap<String, Fact>
             "Relu" | "Clip" | "Sigmoid" | "HardSigmoid" | "HardSwish" | "Tanh" | "LeakyRelu" => x == y,
             _ => false,
         }
+}
+
+/// Is this `ReduceMean` the mean over H and W?
+pub(crate) fn averages_pixels(graph: &Graph, node: &Node) -> bool {
+    let axes = node.ints("axes").or_else(|| graph.initializers.get(node.input(1)?)?.as_i64());
+    let mut axes = axes.map(<[i64]>::to_vec).unwrap_or_default();
+    axes.iter_mut().for_each(|a| *a = a.rem_euclid(4));
+    axes.sort_unstable();
+    axes == [2, 3]
 }
 
 /// The result of an integer node past a `Relu` or `Clip` that is its only reader.
