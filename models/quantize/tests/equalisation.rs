@@ -74,7 +74,7 @@ fn uneven_channels_quantize_as_well_as_even_ones() {
     let pictures = Pictures::new(8, 32);
     let model = uneven();
     let noise = |equalise| {
-        let options = QuantizeOptions { equalise, bias_correction: false, ..QuantizeOptions::default() };
+        let options = QuantizeOptions { equalise, ..QuantizeOptions::default() };
         let quantized = pictures.quantize(&model, &options).unwrap();
         assert_eq!(quantized.equalised, if equalise { 5 } else { 0 });
         pictures.differences(&model, &quantized.model).0

@@ -53,7 +53,7 @@ pub struct RecipeArguments {
     /// Percent of the values that `--method percentile` keeps; half of the rest goes at each end.
     #[arg(long, value_name = "P", default_value_t = RangeMethod::PERCENTILE)]
     pub percentile: f64,
-    /// Equalise weights across layers first (off; `--no-equalise` says so).
+    /// Equalise weights across layers first (on where biases are corrected; `--no-equalise` turns it off).
     #[arg(long, overrides_with = "no_equalise")]
     pub equalise: bool,
     /// Do not equalise.
@@ -139,12 +139,14 @@ impl RecipeArguments {
         };
         let default = QuantizeOptions::default();
         let chosen = |on: bool, off: bool, default: bool| if on || off { on } else { default };
+        let bias_correction = chosen(self.bias_correction, self.no_bias_correction, default.bias_correction);
         Ok(QuantizeOptions {
             calibration: self.calibration,
             held_out: self.held_out,
             method,
-            equalise: chosen(self.equalise, self.no_equalise, default.equalise),
-            bias_correction: chosen(self.bias_correction, self.no_bias_correction, default.bias_correction),
+            // Scaled weights shift more means; without the correction that cost more than it gained.
+            equalise: chosen(self.equalise, self.no_equalise, default.equalise && bias_correction),
+            bias_correction,
             sensitivity: self.sensitivity,
             max_drop: self.max_drop.map(|points| MaxDrop { points, of }),
             threads,
