@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use limbeck_engine::onnx::{Attribute, Data, Graph, Model, Node, Tensor};
 
-use crate::ranges::Quant;
+use crate::method::Quant;
 use crate::scope::{Absorbed, Scope, activations};
+use crate::weights::WeightIndex;
 
 /// Put Q → DQ behind every activation of `scope`, and DQ before every constant of its integer nodes.
 pub(crate) fn rewrite(model: &Model, scope: &Scope, quants: &[Quant]) -> Model {
@@ -29,6 +30,24 @@ pub(crate) fn rewrite(model: &Model, scope: &Scope, quants: &[Quant]) -> Model {
     quantized.ir_version = quantized.ir_version.max(7);
     quantized.graph.remove_dead();
     quantized
+}
+
+/// In a rewritten graph, the value that an integer node computes, before its activation function and before it is
+/// quantized.
+pub(crate) fn float_result(graph: &Graph, result: &Absorbed) -> String {
+    let before = before(&result.output);
+    let stays = graph.nodes.iter().any(|n| n.outputs.contains(&before));
+    if stays { before } else { raw(&result.output) }
+}
+
+/// An activation before it is quantized.
+fn raw(value: &str) -> String {
+    format!("{value}/float")
+}
+
+/// An activation before a clamp that stays.
+fn before(value: &str) -> String {
+    format!("{value}/before")
 }
 
 fn empty_like(graph: &Graph) -> Graph {
@@ -113,7 +132,7 @@ impl Rewrite<'_> {
         }
         node.inputs.iter_mut().filter(|v| inputs.contains(v)).for_each(|v| *v = dequantized(v));
         // The operator's own result: quantized at once, under the activation's name.
-        let raw = format!("{}/float", result.output);
+        let raw = raw(&result.output);
         // u8 saturation performs the clamp when the range ends where the clamp does. In a group that shares its scale with
         // other activations (concat) it may not: then the clamp stays, an integer operation of its own.
         let saturates = self.quant(&result.output).is_none_or(|q| {
@@ -121,7 +140,7 @@ impl Rewrite<'_> {
         });
         match result.activation.map(|i| &self.source.nodes[i]) {
             Some(activation) if !saturates => {
-                let before = format!("{}/before", result.output);
+                let before = before(&result.output);
                 node.outputs[0] = before.clone();
                 self.graph.nodes.push(node);
                 let mut activation = activation.clone();
@@ -141,14 +160,13 @@ impl Rewrite<'_> {
     fn constants(&mut self, node: &mut Node, x: &str) {
         let (Some(x), Some(weights)) = (self.quant(x), self.source.initializers.get(&node.inputs[1])) else { return };
         let Some(values) = weights.as_f32() else { return };
-        let columns = weights.dims.get(1).copied().unwrap_or(1);
-        // MatMul and Gemm without transB hold one column per output, everything else one row.
-        let by_row = node.op == "Conv" || (node.op == "Gemm" && node.int("transB", 0) == 1);
-        let channels = if by_row { weights.dims[0] } else { columns };
-        let per_row = values.len() / weights.dims[0].max(1);
-        let channel = |at: usize| if by_row { at / per_row } else { at % columns };
+        let Some(index) = WeightIndex::of(self.source, node) else { return };
+        let channels = index.outputs;
         let mut largest = vec![0f32; channels];
-        values.iter().enumerate().for_each(|(at, w)| largest[channel(at)] = largest[channel(at)].max(w.abs()));
+        values
+            .iter()
+            .enumerate()
+            .for_each(|(at, w)| largest[index.output(at)] = largest[index.output(at)].max(w.abs()));
         let bias = node.input(2).and_then(|b| self.source.initializers.get(b)).and_then(Tensor::as_f32);
         let bias = match bias {
             Some([one]) => vec![*one; channels],
@@ -156,11 +174,11 @@ impl Rewrite<'_> {
             _ => vec![0.0; channels],
         };
         let scale: Vec<f32> = (0..channels).map(|c| weight_scale(largest[c], bias[c], x.scale)).collect();
-        let quantized = values.iter().enumerate().map(|(at, w)| (w / scale[channel(at)]).round_ties_even());
+        let quantized = values.iter().enumerate().map(|(at, w)| (w / scale[index.output(at)]).round_ties_even());
         let quantized = quantized.map(|q| q.clamp(-127.0, 127.0) as i8).collect();
         let weights = Tensor { dims: weights.dims.clone(), data: Data::I8(quantized) };
         let zeros = Tensor { dims: vec![channels], data: Data::I8(vec![0; channels]) };
-        node.inputs[1] = self.constant(&node.inputs[1].clone(), weights, &scale, zeros, !by_row as i64);
+        node.inputs[1] = self.constant(&node.inputs[1].clone(), weights, &scale, zeros, index.axis());
 
         let bias_scale: Vec<f32> = scale.iter().map(|w| x.scale * w).collect();
         let integers = bias.iter().zip(&bias_scale).map(|(b, s)| (*b as f64 / *s as f64).round_ties_even() as i32);

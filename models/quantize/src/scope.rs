@@ -5,7 +5,7 @@
 //! is not. Operators that only move data (max pooling, flatten, concat, pad, nearest resize) share one scale among inputs and
 //! output.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use limbeck_engine::onnx::{Data, Graph, Model, Node};
 use limbeck_engine::{EngineError, Fact, infer};
@@ -66,6 +66,21 @@ impl Scope {
         Ok(Scope { integer, groups, group_count, tapped })
     }
 
+    /// The same with only these nodes in integers: the other activations are not quantized. Groups, and so scales, stay.
+    pub fn keeping(&self, graph: &Graph, keep: &BTreeSet<usize>) -> Scope {
+        let integer: BTreeMap<usize, Absorbed> =
+            self.integer.iter().filter(|(i, _)| keep.contains(i)).map(|(i, a)| (*i, a.clone())).collect();
+        let mut quantized = HashSet::new();
+        for (&i, result) in &integer {
+            quantized.insert(result.output.as_str());
+            quantized.extend(activations(graph, &graph.nodes[i]));
+        }
+        let named = |name: &&String| quantized.contains(name.as_str());
+        let groups = self.groups.iter().filter(|(name, _)| named(name)).map(|(name, g)| (name.clone(), *g)).collect();
+        let tapped = self.tapped.iter().filter(named).cloned().collect();
+        Scope { groups, group_count: self.group_count, tapped, integer }
+    }
+
     /// The group of an activation, if it is quantized.
     pub fn group(&self, value: &str) -> Option<usize> {
         self.groups.get(value).copied()
@@ -86,7 +101,8 @@ pub(crate) fn activations<'a>(graph: &'a Graph, node: &'a Node) -> Vec<&'a str> 
         .collect()
 }
 
-fn shares_scale(node: &Node) -> bool {
+/// Does this node only move data, so that input and output have one scale?
+pub(crate) fn shares_scale(node: &Node) -> bool {
     let op = node.op.as_str();
     matches!(op, "MaxPool" | "Concat" | "Pad" | "Resize" | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze")
 }
@@ -142,13 +158,7 @@ fn is_integer_operator(graph: &Graph, node: &Node, facts: &HashMap<String, Fact>
             }
             "Concat" => node.int("axis", 0) == 1,
             "GlobalAveragePool" => true,
-            "ReduceMean" => {
-                let axes = node.ints("axes").or_else(|| graph.initializers.get(node.input(1)?)?.as_i64());
-                let mut axes = axes.map(<[i64]>::to_vec).unwrap_or_default();
-                axes.iter_mut().for_each(|a| *a = a.rem_euclid(4));
-                axes.sort_unstable();
-                axes == [2, 3]
-            }
+            "ReduceMean" => averages_pixels(graph, node),
             "AveragePool" | "MaxPool" => {
                 let ones = |name: &str| node.ints(name).is_none_or(|d| d.iter().all(|&d| d == 1));
                 let one_output = node.outputs.get(1).is_none_or(String::is_empty);
@@ -178,6 +188,15 @@ fn pads_an_image(graph: &Graph, node: &Node) -> bool {
     let value =
         constant(2).is_none_or(|t| t.and_then(|t| t.as_f32()).is_some_and(|v| v.len() == 1 && v[0].is_finite()));
     node.text("mode").is_none_or(|m| m == "constant") && image && value && node.input(3).is_none()
+}
+
+/// Is this `ReduceMean` the mean over H and W?
+pub(crate) fn averages_pixels(graph: &Graph, node: &Node) -> bool {
+    let axes = node.ints("axes").or_else(|| graph.initializers.get(node.input(1)?)?.as_i64());
+    let mut axes = axes.map(<[i64]>::to_vec).unwrap_or_default();
+    axes.iter_mut().for_each(|a| *a = a.rem_euclid(4));
+    axes.sort_unstable();
+    axes == [2, 3]
 }
 
 /// The result of an integer node past a `Relu` or `Clip` that is its only reader.

@@ -1,54 +1,10 @@
 //! Activations that share a scale keep their values, whatever clamps one of them.
 
-use limbeck_answers::{Card, Image};
-use limbeck_data::{DataError, Dataset, Sample, Unwatched};
-use limbeck_engine::onnx::{Attribute, Dim, Graph, Model, Node, Tensor, Value};
-use limbeck_engine::{Net, Student};
-use limbeck_quantize::{QuantizeOptions, quantize};
+mod common;
 
-const CARD: &str = r#"
-    version = 1
-    task = "classification"
-    labels = ["a", "b", "c", "d"]
-    [input]
-    width = 4
-    height = 4
-    layout = "nchw"
-    colour = "rgb"
-    resize = "exact"
-    scale = 0.0078125
-    mean = [1.0, 1.0, 1.0]
-    std = [1.0, 1.0, 1.0]
-"#;
-
-struct Ramps;
-
-impl Ramps {
-    fn image(i: usize) -> Image {
-        Image { width: 4, height: 4, rgb: (0..48).map(|p| ((p * 37 + i * 91) % 256) as u8).collect() }
-    }
-}
-
-impl Dataset for Ramps {
-    fn name(&self) -> &str {
-        "ramps"
-    }
-    fn labels(&self) -> &[String] {
-        &[]
-    }
-    fn len(&self) -> usize {
-        16
-    }
-    fn id(&self, i: usize) -> String {
-        i.to_string()
-    }
-    fn sample(&self, i: usize) -> Result<Sample, DataError> {
-        Ok(Sample { image: Ramps::image(i), label: None, objects: vec![], mask: None })
-    }
-    fn sha256(&self) -> Result<String, DataError> {
-        Ok(String::new())
-    }
-}
+use common::Pictures;
+use limbeck_engine::onnx::{Attribute, Data, Dim, Graph, Model, Node, Tensor, Value};
+use limbeck_quantize::{QuantizeOptions, RangeMethod};
 
 /// concat(relu(conv(x)), conv(x)), then the mean of each channel.
 fn relu_beside_linear() -> Model {
@@ -79,20 +35,54 @@ fn relu_beside_linear() -> Model {
 
 #[test]
 fn a_relu_branch_does_not_clip_the_branch_it_is_joined_with() {
-    let card = Card::parse(CARD, "card.toml".as_ref()).unwrap();
+    let pictures = Pictures::new(4, 16);
     let model = relu_beside_linear();
-    let quantized = quantize(&model, &card, &Ramps, &QuantizeOptions::default(), &Unwatched).unwrap();
+    let quantized = pictures.quantize(&model, &QuantizeOptions::default()).unwrap();
     assert_eq!(quantized.float_nodes, [], "the clamp that stays is an integer operator too");
-    let mut x = vec![0.0; 48];
-    let preprocess = limbeck_answers::Preprocess::new(&card);
-    preprocess.run(&Ramps::image(3), limbeck_answers::View::Identity, &mut x).unwrap();
-    let mut float = vec![];
-    Net::load(&model, 1).unwrap().worker().unwrap().run(&x, |_, y| float = y.to_vec()).unwrap();
-    let student = Student::load(&quantized.model).unwrap();
-    let mut int8 = vec![0.0; 4];
-    student.worker().unwrap().run(&x, &mut int8).unwrap();
-    assert!(float[2] < -0.5, "the linear branch is negative here: {float:?}");
-    for (f, q) in float.iter().zip(&int8) {
+    let (float, int8) = (pictures.outputs(&model), pictures.outputs(&quantized.model));
+    assert!(float.iter().any(|y| y[2] < -0.5), "the linear branch is negative here: {float:?}");
+    for (f, q) in float.iter().flatten().zip(int8.iter().flatten()) {
         assert!((f - q).abs() < 0.05, "float {float:?}, int8 {int8:?}");
+    }
+}
+
+/// A concat of a concat, of pooled and of plain branches whose ranges are far apart, then what moves data.
+fn joined_twice() -> Model {
+    let mut model = relu_beside_linear();
+    let graph = &mut model.graph;
+    graph.nodes.truncate(4);
+    let two = || Attribute::Ints(vec![2; 2]);
+    let pool = |name: &str, x: &str, y: &str| {
+        Node::new("MaxPool", name, &[x], &[y]).with("kernel_shape", two()).with("strides", two())
+    };
+    graph.nodes.extend([
+        pool("pool1", "c", "p1"),
+        pool("pool2", "s", "p2"),
+        Node::new("Concat", "join2", &["p1", "p2"], &["c2"]).with("axis", Attribute::Int(1)),
+        Node::new("Flatten", "flatten", &["c2"], &["f"]),
+        Node::new("Gemm", "head", &["f", "w3", "b3"], &["y"]).with("transB", Attribute::Int(1)),
+    ]);
+    let w3 = (0..4 * 24).map(|i| ((i * 7) % 11) as f32 / 10.0 - 0.5).collect();
+    graph.initializers.insert("w3".into(), Tensor::f32(&[4, 24], w3));
+    graph.initializers.insert("b3".into(), Tensor::f32(&[4], vec![0.0; 4]));
+    model
+}
+
+#[test]
+fn what_is_joined_or_moved_has_one_scale_through_every_join() {
+    let pictures = Pictures::new(4, 16);
+    for method in [RangeMethod::MinMax, RangeMethod::Mse, RangeMethod::Percentile(99.9), RangeMethod::Entropy] {
+        let options = QuantizeOptions { method, ..QuantizeOptions::default() };
+        let quantized = pictures.quantize(&joined_twice(), &options).unwrap();
+        assert_eq!(quantized.float_nodes, [], "{method}");
+        let of = |value: &str| {
+            let constant = |what: &str| quantized.model.graph.initializers[&format!("{value}/{what}")].clone();
+            (constant("scale"), constant("zero_point"))
+        };
+        for value in ["s", "c", "p1", "p2", "c2", "f"] {
+            assert_eq!(of(value), of("r"), "{method}: {value}");
+        }
+        assert_ne!(of("y"), of("r"), "{method}: a layer's result has a scale of its own");
+        assert!(matches!(of("r").1.data, Data::U8(_)));
     }
 }

@@ -86,6 +86,11 @@ fn code(error: &anyhow::Error) -> u8 {
         if let Some(coded) = cause.downcast_ref::<Coded>() {
             return coded.code;
         }
+        match cause.downcast_ref() {
+            Some(QuantizeError::NothingInIntegers { .. }) => return 3,
+            Some(QuantizeError::Option(_)) => return 2,
+            _ => {}
+        }
         if let Some(runner) = cause.downcast_ref::<RunnerError>() {
             return u8::try_from(runner.exit_code()).unwrap_or(1);
         }

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use limbeck_report::{
-    Accuracy, Agent, Board, Bundle, FloatNode, KeyValue, Latency, Model, Quantization, Report, Size, Source, Training,
-    Verdict, Window, html, summary, thin_samples,
+    Accuracy, Agent, Board, Bundle, FloatNode, KeyValue, Latency, Model, Quantization, QuantizationLoss, Report,
+    Sensitivity, Size, Source, Training, Verdict, Window, html, summary, thin_samples,
 };
 
 fn main() -> ExitCode {
@@ -60,6 +60,16 @@ pub fn sample() -> Report {
             node: "Softmax (output)".into(),
             reason: "after the last integer region; argmax does not need it".into(),
         }],
+        held_out_samples: Some(512),
+        loss: Some(lost(Some(27.4), 2.1e-3, 0.984, 0.812)),
+        max_drop: None,
+        sensitivity: [
+            ("Conv \"stem\"", lost(Some(33.9), 6.2e-4, 0.992, 0.814)),
+            ("Conv \"stage2.b\"", lost(Some(41.0), 9.8e-5, 0.996, 0.816)),
+            ("Flatten \"flatten\"", lost(None, 0.0, 1.0, 0.816)),
+        ]
+        .map(|(node, loss)| Sensitivity { node: node.into(), loss })
+        .into(),
     });
     report.bundle = Some(Bundle {
         name: "resnet8.limbeck".into(),
@@ -98,6 +108,10 @@ pub fn sample() -> Report {
         "limbeck validate --bundle resnet8.limbeck --board qemu-aarch64 --data cifar10/test".into(),
     ];
     report
+}
+
+fn lost(sqnr_db: Option<f64>, kl: f64, agreement: f64, top1: f64) -> QuantizationLoss {
+    QuantizationLoss { sqnr_db, kl, agreement, top1: Some(top1) }
 }
 
 fn models() -> Vec<Model> {

@@ -100,6 +100,15 @@ fn first_not_finite(report: &Report) -> Option<String> {
             fields.extend(curve.iter().enumerate().map(|(e, &v)| (format!("training: {name} of epoch {}", e + 1), v)));
         }
     }
+    if let Some(q) = &report.quantization {
+        let one = q.sensitivity.iter().map(|s| (format!("sensitivity of {:?}", s.node), &s.loss));
+        for (of, loss) in q.loss.iter().map(|loss| ("quantization".to_owned(), loss)).chain(one) {
+            let always = [("kl", loss.kl), ("agreement", loss.agreement)];
+            let measured = [("sqnr_db", loss.sqnr_db), ("top1", loss.top1)];
+            let named = always.into_iter().chain(measured.into_iter().filter_map(|(name, v)| Some((name, v?))));
+            fields.extend(named.map(|(name, value)| (format!("{of}: {name}"), value)));
+        }
+    }
     for b in &report.boards {
         let Some(l) = &b.latency else { continue };
         let always = [
@@ -124,7 +133,9 @@ fn first_not_finite(report: &Report) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{Accuracy, Board, KeyValue, Latency, Training, Verdict, Window};
+    use crate::schema::{
+        Accuracy, Board, KeyValue, Latency, Quantization, QuantizationLoss, Sensitivity, Training, Verdict, Window,
+    };
 
     fn in_temp(name: &str) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -206,5 +217,12 @@ mod tests {
         let error = report.write_json(&path).unwrap_err().to_string();
         assert!(error.contains("loss of epoch 2"), "{error}");
         assert!(!path.exists());
+
+        let mut report = Report::new("t", "c", "v");
+        let loss = QuantizationLoss { sqnr_db: Some(f64::INFINITY), ..QuantizationLoss::default() };
+        let sensitivity = vec![Sensitivity { node: "Conv \"a\"".into(), loss }];
+        report.quantization = Some(Quantization { sensitivity, ..Quantization::default() });
+        let error = report.write_json(&path).unwrap_err().to_string();
+        assert!(error.contains("sqnr_db") && error.contains("Conv"), "{error}");
     }
 }

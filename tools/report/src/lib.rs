@@ -32,8 +32,8 @@ pub mod html;
 
 // The record.
 pub use schema::{
-    Accuracy, Agent, Board, Bundle, FloatNode, KeyValue, Latency, Model, Quantization, Report, SCHEMA_VERSION, Size,
-    Source, Training, Verdict, Window,
+    Accuracy, Agent, Board, Bundle, FloatNode, KeyValue, Latency, Model, Quantization, QuantizationLoss, Report,
+    SCHEMA_VERSION, Sensitivity, Size, Source, Training, Verdict, Window,
 };
 // Its file.
 pub use json::ReportError;

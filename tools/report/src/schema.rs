@@ -165,6 +165,42 @@ pub struct Quantization {
     /// Nodes left in float, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub float_nodes: Vec<FloatNode>,
+    /// Samples that losses were measured on; none of them calibrated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out_samples: Option<u64>,
+    /// What the whole int8 student lost on them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<QuantizationLoss>,
+    /// What could be lost at most, and made operators stay in float: "0.5 points of agreement".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_drop: Option<String>,
+    /// What each operator costs, the most harmful first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sensitivity: Vec<Sensitivity>,
+}
+
+/// What a student lost against its float form, on held-out samples.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct QuantizationLoss {
+    /// Signal to quantization noise of the logits, dB; absent where no logit differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqnr_db: Option<f64>,
+    /// Mean Kullback-Leibler divergence of the classes from the float student's, nats.
+    pub kl: f64,
+    /// Share of samples answered as the float student does, 0..=1.
+    pub agreement: f64,
+    /// Share of labelled samples answered rightly, 0..=1; absent without labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top1: Option<f64>,
+}
+
+/// What one operator costs: it alone in integers, all others in float.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sensitivity {
+    /// Name and operator in the graph.
+    pub node: String,
+    /// What is lost.
+    pub loss: QuantizationLoss,
 }
 
 /// A node that the quantizer left in float.

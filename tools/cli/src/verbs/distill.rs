@@ -130,8 +130,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let answers = student.answers(&arguments.answers, &dataset)?;
     let stage = console.stage("distill", "images");
     let target = Target::Answers(&answers);
-    let distilled = distill(&student.model, &student.card, &dataset, target, &recipe, &stage)
+    let mut distilled = distill(&student.model, &student.card, &dataset, target, &recipe, &stage)
         .with_context(|| format!("student {}", student.path.display()))?;
+    // It travels on into the int8 student's file.
+    distilled.model.metadata.insert("limbeck.answers.sha256".into(), answers.sha256().into());
     student.write_next_to(&distilled.model, &arguments.out)?;
     let last = distilled.epochs.last();
     let result = last.map_or("no epochs".into(), |e| format!("loss {:.4}, agrees {:.2}%", e.loss, e.agreement * 100.0));

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `head` | title, verdict and why, cards with the main numbers |
 //! | `accuracy` | bars with confidence whiskers, table |
-//! | `training` | loss and agreement curves; what the quantizer did |
+//! | `training` | loss and agreement curves |
+//! | `quantization` | what the quantizer did, what each operator costs |
 //! | `boards` | per board: latency curve, windows, figures, environment |
 //! | `files` | sizes, bundle, sources |
 //! | `how` | how each number was made, the commands |
@@ -21,6 +22,7 @@ mod files;
 mod head;
 mod how;
 mod plot;
+mod quantization;
 mod text;
 mod training;
 
@@ -37,7 +39,7 @@ pub fn render(report: &Report) -> String {
         head::section(report),
         accuracy::section(report),
         training::section(report),
-        training::quantization(report),
+        quantization::section(report),
         boards::sections(report),
         files::sections(report),
         how::section(report),

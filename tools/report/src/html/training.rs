@@ -1,8 +1,8 @@
-//! What training and quantization did: curves over the epochs, and their settings.
+//! What training did: curves over the epochs, and their settings.
 
 use super::axis::Axis;
 use super::plot::{Plot, line};
-use super::text::{Column, T, key_values, panel, table};
+use super::text::{T, key_values, panel};
 use crate::numbers::{count, percent, plain, seconds};
 use crate::schema::{KeyValue, Report, Training};
 
@@ -77,23 +77,4 @@ fn settings(training: &Training) -> String {
         }
     }
     key_values(&lines)
-}
-
-/// The quantizer's settings, and what it left in float.
-pub(super) fn quantization(report: &Report) -> String {
-    let Some(quantization) = &report.quantization else { return String::new() };
-    let left = quantization.float_nodes.len();
-    let lines = [
-        KeyValue::new("method", &quantization.method),
-        KeyValue::new("calibration samples", count(quantization.calibration_samples)),
-        KeyValue::new("arithmetic", &quantization.arithmetic),
-        KeyValue::new("nodes left in float", if left == 0 { "none".into() } else { left.to_string() }),
-    ];
-    let rows: Vec<_> = quantization
-        .float_nodes
-        .iter()
-        .map(|node| vec![T(&node.node).to_string(), T(&node.reason).to_string()])
-        .collect();
-    let nodes = table("Nodes left in float", &[Column::Words("left in float"), Column::Words("why")], &rows);
-    panel("Quantization", &(key_values(&lines) + &nodes))
 }
