@@ -133,6 +133,15 @@ impl Guest {
         ended.stdout.lines().filter_map(|line| line.strip_prefix("path ")).map(str::to_owned).collect()
     }
 
+    /// Runs the kernels' suite on every path; the paths whose kernels all met their references.
+    ///
+    /// # Panics
+    /// With what the guest says, when a kernel did not.
+    pub fn suite(&self) -> Vec<String> {
+        let ended = Ended::of(&mut self.command(&[], &["suite"])).expect(0, &[]);
+        ended.stdout.lines().filter_map(|line| line.strip_prefix("met ")).map(str::to_owned).collect()
+    }
+
     /// One hashed inference of `plan`, by the kernel path that `isa` names or the fastest.
     pub fn run(&self, plan: &[u8], isa: Option<&str>) -> Ran {
         self.start(&[], plan, 0, isa)

@@ -12,7 +12,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Functions whose hot loop is looked at, by the end of their path. A kernel that is added adds itself here.
-pub const KERNELS: [&str; 3] = ["conv::portable", "dense::portable", "depthwise::portable"];
+pub const KERNELS: [&str; 7] = [
+    "conv::portable",
+    "dense::portable",
+    "depthwise::portable",
+    "neon_gemm::line_of",
+    "neon_depthwise::band_of_nine",
+    "sdot_gemm::line_of",
+    "smmla_gemm::line_of",
+];
 
 /// A CPU that llvm-mca has a model of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,24 +90,41 @@ pub fn hottest_loop(assembly: &str, function: &str) -> Result<Loop, String> {
     let mangled: String = function.split("::").map(|part| format!("{}{part}", part.len())).collect();
     let is_its_label = |line: &str| line.strip_suffix(':').is_some_and(|s| s.starts_with('_') && s.contains(&mangled));
     let lines = || assembly.lines().map(|line| line.split("//").next().unwrap_or_default().trim());
-    let body: Vec<&str> =
-        lines().skip_while(|line| !is_its_label(line)).take_while(|l| !l.starts_with(".Lfunc_end")).collect();
-    if body.is_empty() {
+    // A generic function is there once for each of its uses.
+    let mut bodies: Vec<Vec<&str>> = vec![];
+    let mut inside = false;
+    for line in lines() {
+        if is_its_label(line) {
+            bodies.push(vec![]);
+            inside = true;
+        }
+        inside &= !line.starts_with(".Lfunc_end");
+        if let (true, Some(body)) = (inside, bodies.last_mut()) {
+            body.push(line);
+        }
+    }
+    if bodies.is_empty() {
         return Err(format!("no function {function} in the assembly; was it inlined, or renamed?"));
     }
-    let loops = innermost_loops(&body);
-    let hottest = loops.into_iter().filter(|l| l.macs > 0).max_by_key(|l| l.macs);
+    let loops = bodies.iter().flat_map(|body| innermost_loops(body)).filter(|l| l.macs > 0);
+    // Of equally many products, the loop that needs fewer instructions is the one that is meant to run.
+    let hottest = loops.max_by_key(|l| (l.macs, std::cmp::Reverse(l.instructions.len())));
     hottest.ok_or_else(|| format!("{function} has no loop with multiplications"))
 }
 
 /// Loops are backward branches; the innermost are those that hold no other.
 fn innermost_loops(body: &[&str]) -> Vec<Loop> {
-    let label_at = |name: &str| body.iter().position(|line| line.strip_suffix(':') == Some(name));
+    let is_label = |line: &&str, name: &str| line.strip_suffix(':') == Some(name);
+    // `2b` is the nearest `2:` before the branch: the labels of `asm!` blocks.
+    let label_at = |name: &str, end: usize| match name.strip_suffix('b').filter(|n| n.parse::<u32>().is_ok()) {
+        Some(number) => body[..end].iter().rposition(|line| is_label(line, number)),
+        None => body.iter().position(|line| is_label(line, name)),
+    };
     let backward = body.iter().enumerate().filter_map(|(end, line)| {
         let (operation, operands) = line.split_once(char::is_whitespace)?;
         let is_branch = operation.starts_with("b.") || ["b", "cbz", "cbnz", "tbz", "tbnz"].contains(&operation);
         let target = operands.rsplit(',').next()?.trim();
-        let start = label_at(target).filter(|start| is_branch && *start < end)?;
+        let start = label_at(target, end).filter(|start| is_branch && *start < end)?;
         Some((start, end))
     });
     let spans: Vec<(usize, usize)> = backward.collect();
@@ -226,6 +251,27 @@ _RNvNtCs1_15limbeck_kernels5dense8portable:
         let found = hottest_loop(ASSEMBLY, "conv::portable").unwrap();
         assert_eq!((found.label.as_str(), found.macs, found.instructions.len()), (".LBB0_2", 16, 6));
         assert_eq!(found.instructions[2], "smlal2\tv6.8h, v0.16b, v4.16b");
+    }
+
+    #[test]
+    fn a_loop_of_asm_in_one_of_several_instances_is_found() {
+        let instances = "
+_ZN1k4line17h0E:
+2:
+	smull	v0.8h, v1.8b, v2.8b
+	b.ne	2b
+.Lfunc_end0:
+_ZN1k4line17h1E:
+2:
+	nop
+	b.ne	2b
+2:
+	sdot	v0.4s, v1.16b, v2.4b[0]
+	b.ne	2b
+.Lfunc_end1:
+";
+        let found = hottest_loop(instances, "k::line").unwrap();
+        assert_eq!((found.macs, found.instructions.len()), (16, 2));
     }
 
     #[test]

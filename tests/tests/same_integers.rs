@@ -43,6 +43,21 @@ fn the_integers_are_the_same_everywhere() {
 }
 
 #[test]
+fn every_kernel_of_every_path_meets_its_reference_on_every_cpu() {
+    let test = "every_kernel_of_every_path_meets_its_reference_on_every_cpu";
+    if !is_set("LIMBECK_EMULATED") {
+        return skip(test, "it cross-builds and emulates; ask for it with LIMBECK_EMULATED=1");
+    }
+    if let Some(missing) = COMPARED.iter().find_map(|cpu| cpu.missing()) {
+        return skip(test, &missing);
+    }
+    for cpu in COMPARED {
+        let guest = Guest::on(cpu);
+        assert_eq!(guest.suite(), guest.paths(), "paths whose kernels met their references on {}", cpu.name);
+    }
+}
+
+#[test]
 fn a_path_that_is_not_there_is_refused_by_name() {
     let test = "a_path_that_is_not_there_is_refused_by_name";
     if !is_set("LIMBECK_EMULATED") {

@@ -22,6 +22,27 @@ use crate::quantize_f32::{self, Quantize};
 use crate::resize::{self, Resize};
 use crate::table::{self, Table};
 
+/// Everything that runs on a path, against its reference. Panics with the case that differs. Wants a MiB of stack.
+pub fn all(isa: Isa) {
+    conv(conv::portable);
+    dense(dense::portable);
+    depthwise(depthwise::portable);
+    if isa != Isa::PORTABLE {
+        packed_conv(isa);
+        packed_depthwise(isa);
+    }
+    add(|contract, y| add::run(isa, contract, y));
+    mul(|contract, y| mul::run(isa, contract, y));
+    average_pool(|contract, y| average_pool::run(isa, contract, y));
+    max_pool(|contract, y| max_pool::run(isa, contract, y));
+    concat(concat::portable);
+    pad(pad::portable);
+    resize(resize::portable);
+    table(|contract, y| table::run(isa, contract, y));
+    quantize_f32(|contract, y| quantize_f32::run(isa, contract, y));
+    dequantize_f32(|contract, y| dequantize_f32::run(isa, contract, y));
+}
+
 /// Cases an op. Enough that every pair (length class, window class) is met; 0.1 s a suite on a laptop, seconds on a small board.
 const CASES: u64 = 400;
 

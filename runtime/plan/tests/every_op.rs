@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{every_op, random_input, text};
-use limbeck_plan::{OpKind, Plan, PlanBuf, RunError, emit};
+use limbeck_plan::{Isa, OpKind, Plan, PlanBuf, RunError, emit};
 
 /// Runs a plan whose bytes and arena start at odd addresses, and returns outputs and every observed tensor by name.
 fn run(bytes: &[u8], input: &[f32], shift: usize) -> (Vec<Vec<f32>>, BTreeMap<String, Vec<i8>>) {
@@ -39,6 +39,49 @@ fn every_integer_is_the_one_of_the_text() {
         for (output, &id) in outputs.iter().zip(&spec.outputs) {
             assert_eq!(*output, text::dequantize(&want[id], &spec.tensors[id]));
         }
+    }
+}
+
+#[test]
+fn every_path_computes_the_integers_of_the_text() {
+    let spec = every_op();
+    let input = random_input(&spec, 7);
+    let want = text::run(&spec, &input);
+    for isa in Isa::available() {
+        let buf = PlanBuf::new(emit(&spec).unwrap()).unwrap().pack(isa).unwrap();
+        let packed = buf.plan();
+        assert_eq!(packed.isa(), isa);
+        let mut arena = vec![0x5a; packed.arena_bytes()];
+        let mut outputs: Vec<Vec<f32>> = packed.plan().outputs().map(|t| vec![f32::NAN; t.shape.elements()]).collect();
+        let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        packed
+            .run(&[&input], &mut slices, &mut arena, |t, data| {
+                let id = spec.tensors.iter().position(|s| s.name == t.name).unwrap();
+                assert_eq!(data, want[id], "tensor {} by {isa:?}", t.name);
+            })
+            .unwrap();
+    }
+}
+
+#[test]
+fn memory_that_is_too_small_is_refused() {
+    let bytes = emit(&every_op()).unwrap();
+    let plan = Plan::new_checked(&bytes).unwrap();
+    for isa in Isa::available() {
+        let need = plan.packed_bytes(isa);
+        if need > 0 {
+            let refused = plan.pack(isa, &mut vec![0; need - 64]).err();
+            assert_eq!(refused, Some(RunError::Packed { need, have: need - 64 }));
+        }
+        let mut memory = vec![0; need];
+        let packed = plan.pack(isa, &mut memory).unwrap();
+        let need = packed.arena_bytes();
+        let mut outputs: Vec<Vec<f32>> = plan.outputs().map(|t| vec![0.0; t.shape.elements()]).collect();
+        let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
+        let input = vec![0.0; plan.inputs().next().unwrap().shape.elements()];
+        // Up to 15 bytes are for alignment; 16 fewer cannot do.
+        let refused = packed.run(&[&input], &mut slices, &mut vec![0; need - 16], |_, _| ()).err();
+        assert_eq!(refused, Some(RunError::Arena { need, have: need - 16 }), "{isa:?}");
     }
 }
 

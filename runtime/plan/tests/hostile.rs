@@ -4,7 +4,7 @@
 mod common;
 
 use common::every_op;
-use limbeck_plan::{OpSpec, OpenError, Plan, emit};
+use limbeck_plan::{Isa, OpSpec, OpenError, Plan, emit};
 use proptest::prelude::*;
 
 /// Offsets of the crate doc's drawing.
@@ -26,7 +26,7 @@ fn repair(bytes: &mut [u8]) {
     }
 }
 
-/// Opens, and when that succeeds runs, inside an arena with guards. True when it was accepted.
+/// Opens, and when that succeeds runs, on every path of this CPU, inside an arena with guards. True when it was accepted.
 fn try_all(bytes: &[u8]) -> bool {
     let Ok(plan) = Plan::new_checked(bytes) else { return false };
     assert_eq!(plan.ops().count(), plan.ops().filter(|op| !op.kind.name().is_empty()).count());
@@ -41,6 +41,20 @@ fn try_all(bytes: &[u8]) -> bool {
     let mut guarded = vec![0x77; need + 64];
     plan.run(&inputs, &mut outputs, &mut guarded[32..need + 32], |_, _| {}).unwrap();
     assert!(guarded[..32].iter().chain(&guarded[need + 32..]).all(|&g| g == 0x77));
+    for isa in Isa::available() {
+        let mut memory = vec![0; plan.packed_bytes(isa)];
+        let packed = plan.pack(isa, &mut memory).unwrap();
+        let need = packed.arena_bytes();
+        if need > 1 << 20 {
+            continue;
+        }
+        let portable: Vec<Vec<f32>> = outputs.iter().map(|y| y.to_vec()).collect();
+        let mut guarded = vec![0x77; need + 64];
+        packed.run(&inputs, &mut outputs, &mut guarded[32..need + 32], |_, _| {}).unwrap();
+        assert!(guarded[..32].iter().chain(&guarded[need + 32..]).all(|&g| g == 0x77), "{isa:?}");
+        let bits = |y: &[f32]| y.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert!(outputs.iter().zip(&portable).all(|(y, want)| bits(y) == bits(want)), "{isa:?}");
+    }
     true
 }
 

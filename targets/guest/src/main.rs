@@ -3,6 +3,7 @@
 //! ```text
 //! limbeck-guest              the kernel paths of this program on this CPU, slowest first, `path NAME` a line; the last
 //!                            is taken unless LIMBECK_ISA names another
+//! limbeck-guest suite        the kernels of every path against their references, `met PATH` a line
 //! limbeck-guest PLAN RUNS    one hashed run, then RUNS runs, each followed by a marker
 //! ```
 //! `limbeck-tests` builds it for other CPUs and runs it under emulators (`tests/instructions/README.md`); it runs anywhere.
@@ -24,11 +25,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let isa = path()?;
     match &arguments[..] {
         [] => Isa::available().for_each(|isa| println!("path {}", isa.name())),
+        [suite] if suite == "suite" => {
+            for isa in Isa::available() {
+                limbeck_kernels::suite::all(isa);
+                println!("met {}", isa.name());
+            }
+        }
         [plan, runs] => {
             println!("path {}", isa.name());
             count(PlanBuf::new(std::fs::read(plan)?)?, isa, runs.parse()?)?;
         }
-        _ => return Err("usage: limbeck-guest [PLAN RUNS]".into()),
+        _ => return Err("usage: limbeck-guest [suite | PLAN RUNS]".into()),
     }
     Ok(())
 }

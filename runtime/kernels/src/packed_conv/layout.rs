@@ -17,6 +17,9 @@ use super::Weights;
 use super::drive::Gemm;
 use super::shape::{ConvShape, Runs};
 
+/// Elements of the largest row of patches that is gathered.
+const MOST_GATHERED: usize = 1 << 20;
+
 /// Bytes in front of the panels.
 pub(crate) const MARKS: usize = 64;
 
@@ -51,7 +54,8 @@ impl<G: Gemm> Layout<G> {
     pub(crate) fn of(gemm: G, shape: &ConvShape) -> Layout<G> {
         let (apart, whole) = (shape.runs(), Runs { counts: [1, 1], len: shape.depth() });
         // Short runs drown in the rests of their last steps; gathering a patch costs about a copy of it.
-        let gathers = shape.groups == 1 && apart.padded(G::KR) * 10 > whole.padded(G::KR) * 13;
+        let wasteful = apart.padded(G::KR) * 10 > whole.padded(G::KR) * 13;
+        let gathers = shape.groups == 1 && wasteful && shape.y().w * whole.padded(G::KR) <= MOST_GATHERED;
         let (outputs, groups) = (shape.channels / shape.groups, shape.groups);
         Layout { gemm, outputs, groups, runs: if gathers { whole } else { apart }, gathers }
     }

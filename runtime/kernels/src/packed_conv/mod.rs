@@ -27,7 +27,7 @@ use crate::image::{Image, Window};
 use crate::isa::{Isa, Path};
 
 /// Elements of the largest input, padding included, that has a packed form: whatever a file claims, scratch stays below that.
-pub const MOST_PADDED: usize = 1 << 28;
+pub const MOST_PADDED: usize = 1 << 26;
 
 /// Elements of an input with its padding, when they are at most [`MOST_PADDED`].
 pub(crate) fn padded_len(x: &Image, window: &Window) -> Option<usize> {
@@ -86,11 +86,17 @@ macro_rules! with_gemm {
     };
 }
 
-/// Bytes that [`pack`] writes, or `None` when the path computes from the weights as they are, or the padded input would take
-/// more than [`MOST_PADDED`] elements.
+/// Packed weights of this many bytes may be padding for the most part.
+const SMALL: usize = 1 << 18;
+
+/// Bytes that [`pack`] writes, or `None` when the path computes from the weights as they are, the padded input would take more than
+/// [`MOST_PADDED`] elements, or the weights would be little but padding.
 pub fn packed_len(isa: Isa, shape: &ConvShape) -> Option<usize> {
     padded_len(&shape.x, &shape.window)?;
-    with_gemm!(isa, gemm => Some(Layout::of(gemm, shape).len()), None)
+    let len = with_gemm!(isa, gemm => Some(Layout::of(gemm, shape).len()), None);
+    // Runs of one input (many groups) would be little but padding.
+    let most = 4 * shape.channels * shape.depth() + SMALL;
+    len.filter(|&len| len <= most)
 }
 
 /// Packs the weights of one convolution; `to` is [`packed_len`] long.
