@@ -140,6 +140,7 @@ fn two_taps(acc: [int32x4_t; 4], x: [int8x16_t; 2], w: [int8x16_t; 2]) -> [int32
 ///
 /// # Safety
 /// Those of [`Rows::band`]; no two weights of -128 meet.
+#[inline(never)] // tests/src/mca.rs looks for it by its name
 #[target_feature(enable = "neon")]
 unsafe fn band_of_nine(band: &Band<'_>, offsets: &[usize; 9]) {
     // SAFETY: the caller's promise: taps of the block and pixels of the band, and no others, are touched.

@@ -59,6 +59,7 @@ impl Gemm for Neon {
 
 /// # Safety
 /// Those of [`Gemm::line`], with `width` = `W`.
+#[inline(never)] // tests/src/mca.rs looks for it by its name
 #[target_feature(enable = "neon")]
 unsafe fn line_of<const W: usize, const PAIRS: bool>(line: &Line<i8>) {
     // SAFETY: the caller's promise, handed on.
