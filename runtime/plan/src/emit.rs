@@ -20,7 +20,7 @@ use crate::spec::{ConvGeometry, OpSpec, PlanSpec, TensorSpec};
 pub fn emit(spec: &PlanSpec) -> Result<Vec<u8>, EmitError> {
     let multipliers = check(spec)?;
     let blocks = lives(spec);
-    let places = arena::place(&blocks).ok_or(EmitError::TooLarge)?;
+    let places = places(spec, &blocks).ok_or(EmitError::TooLarge)?;
 
     let operands: usize = spec.ops.iter().map(|op| op.operands().len()).sum();
     let counts = [spec.tensors.len(), spec.ops.len(), spec.inputs.len(), spec.outputs.len(), operands];
@@ -68,6 +68,28 @@ fn lives(spec: &PlanSpec) -> Vec<Block> {
         blocks[id].dies = spec.ops.len() as u32 + 1;
     }
     blocks
+}
+
+/// Offsets of the tensors: with outputs written over dying operands where ops may, or all apart, whichever arena is smaller.
+fn places(spec: &PlanSpec, blocks: &[Block]) -> Option<Vec<usize>> {
+    let apart = arena::place(blocks)?;
+    // Tensors that are written over each other are one block, known by the first of them.
+    let mut first: Vec<usize> = (0..blocks.len()).collect();
+    let mut shared = blocks.to_vec();
+    for op in &spec.ops {
+        let y = op.output();
+        let may = |&&x: &&usize| blocks[x].dies == blocks[y].born && blocks[x].len == blocks[y].len;
+        if let Some(&x) = op.may_write_over(|id| blocks[id].len).iter().find(may) {
+            first[y] = first[x];
+            shared[first[x]].dies = blocks[y].dies;
+        }
+    }
+    let own: Vec<usize> = (0..blocks.len()).filter(|&id| first[id] == id).collect();
+    let at = arena::place(&own.iter().map(|&id| shared[id]).collect::<Vec<_>>())?;
+    let over: Vec<usize> =
+        first.iter().map(|id| own.binary_search(id).map(|n| at[n])).collect::<Result<_, _>>().ok()?;
+    let bytes = |places: &[usize]| places.iter().zip(blocks).map(|(at, block)| at + block.len).max();
+    Some(if bytes(&over) < bytes(&apart) { over } else { apart })
 }
 
 fn put_header(plan: &mut Vec<u8>, counts: [usize; 5]) -> Result<(), EmitError> {

@@ -73,7 +73,8 @@
 //!
 //! # Time and memory
 //! Step 0 writes the inputs, step `i + 1` is op `i`, step `N + 1` reads the outputs. A tensor lives in steps `born ..= dies`, and
-//! two tensors that ever live together never share a byte of the arena; `new_checked` proves it from the records. The arena
+//! two tensors that ever live together never share a byte of the arena, except that an element-wise op may write over an operand that
+//! dies with it; `new_checked` proves it from the records. The arena
 //! holds the tensors, then scratch of the hungriest op, and up to 15 bytes to start at a multiple of 16.
 //!
 //! # Limits

@@ -13,7 +13,8 @@ use limbeck_kernels::{Image, Isa, Pool, Window, conv};
 
 use crate::layout::{PACKED_ALIGN, op, pair_at, size_at};
 use crate::open::Plan;
-use crate::tensor::{Stored, Tensor, name, slice};
+use crate::run::BLOCK;
+use crate::tensor::{Place, Stored, Tensor, name, slice};
 
 /// Which computation an op is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,6 +143,16 @@ impl<'a> Op<'a> {
         let operands = operands.ok_or("its operands lie outside the list")?;
         let work = Parser { record, plan, operands, y }.work(kind)?;
         Ok(Op { name, kind, operands, y, work })
+    }
+
+    /// Whether it may write its output over operand `x`, which nobody reads after it: element by element, and of one size.
+    pub(crate) fn may_write_over(&self, x: Place) -> bool {
+        x.len == self.y.place.len
+            && match self.work {
+                Work::Add { .. } | Work::Table { .. } => true,
+                Work::Mul { b, .. } => mul_may_write_over(self.y.place.len, b.place.len),
+                _ => false,
+            }
     }
 
     /// Multiply-accumulates of one run.
@@ -426,6 +437,11 @@ impl<'a> Parser<'_, 'a> {
 pub(crate) fn product_scale(a_scale: f32, b_scale: f32, y_scale: f32) -> Result<f32, &'static str> {
     let scale = multiplier(a_scale, b_scale, y_scale);
     if is_multiplier(scale) { Ok(scale) } else { Err("its scales are too far apart to multiply") }
+}
+
+/// A product writes over a factor in blocks, which must hold whole pixels of a gate.
+pub(crate) fn mul_may_write_over(y_len: usize, b_len: usize) -> bool {
+    b_len == y_len || b_len <= BLOCK
 }
 
 /// fl(sx / sy) of an average pool, once it is known to divide by any count up to the whole kernel.

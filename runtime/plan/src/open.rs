@@ -186,17 +186,32 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// No two tensors that live together share a byte of the arena.
+    /// No two tensors that live together share a byte of the arena, but for an operand that its op writes over.
     fn check_clashes(&self) -> Result<(), OpenError> {
         let records = self.tensor_records();
         for (index, record) in records.iter().enumerate() {
             let Some(place) = Place::parse(record) else { continue };
-            let mut others = records[..index].iter().filter_map(Place::parse);
-            if others.any(|other| place.clashes(other)) {
-                return Err(OpenError::Tensor { index, fault: "it overlaps a live tensor in the arena" });
+            let others = records[..index].iter().enumerate().filter_map(|(id, other)| Some((id, Place::parse(other)?)));
+            for (other_id, other) in others.filter(|&(_, other)| place.clashes(other)) {
+                if !self.hands_over((index, place), (other_id, other))
+                    && !self.hands_over((other_id, other), (index, place))
+                {
+                    return Err(OpenError::Tensor { index, fault: "it overlaps a live tensor in the arena" });
+                }
             }
         }
         Ok(())
+    }
+
+    /// Is `y` written over `x`, all of it, by an op that may, at the step where `x` dies?
+    fn hands_over(&self, (x_id, x): (usize, Place), (y_id, y): (usize, Place)) -> bool {
+        let op = || {
+            let record = self.op_records().get((y.born as usize).checked_sub(1)?)?;
+            let writes_y = size_at(record, op::Y) == y_id;
+            Op::parse(record, self).ok().filter(|_| writes_y)
+        };
+        let reads_x = |op: &Op<'_>| op.operands.iter().any(|id| u32::from_le_bytes(*id) as usize == x_id);
+        x.range() == y.range() && x.dies == y.born && op().is_some_and(|op| reads_x(&op) && op.may_write_over(x))
     }
 
     /// Sizes of the two parts of the arena.

@@ -169,16 +169,10 @@ impl Step<'_, '_> {
                 dense::portable(&Dense { x, weights, bias, scale, y_zero }, y);
             }
             Work::Add { a: from_a, b: from_b, scales } => {
-                let (a_range, b_range) = (from_a.place.range(), from_b.place.range());
                 let (a_zero, b_zero) = (from_a.tensor.zero, from_b.tensor.zero);
-                if a_range == b_range {
-                    let (a, y) = lend(arena, a_range, y_range)?;
-                    add::run(isa, &Add { a, a_zero, b: a, b_zero, scales, y_zero }, y);
-                } else {
-                    let lent = arena.get_disjoint_mut([a_range, b_range, y_range]);
-                    let [a, b, y] = lent.map_err(|_| RunError::Damaged)?;
+                binary(arena, [from_a.place.range(), from_b.place.range()], y_range, BLOCK, |a, b, y| {
                     add::run(isa, &Add { a, a_zero, b, b_zero, scales, y_zero }, y);
-                }
+                })?;
             }
             Work::AveragePool { x: from, pool, count, ratio } => {
                 let (x, y) = lend(arena, from.place.range(), y_range)?;
@@ -202,21 +196,21 @@ impl Step<'_, '_> {
                     at += x_channels;
                 }
             }
+            Work::Table { x: from, table } if from.place.range() == y_range => {
+                let y = arena.get_mut(y_range).ok_or(RunError::Damaged)?;
+                over(y, BLOCK, |x, _, y| table::run(isa, &Table { x, table }, y));
+            }
             Work::Table { x: from, table } => {
                 let (x, y) = lend(arena, from.place.range(), y_range)?;
                 table::run(isa, &Table { x, table }, y);
             }
             Work::Mul { a: from_a, b: from_b, scale } => {
-                let (a_range, b_range) = (from_a.place.range(), from_b.place.range());
                 let (a_zero, b_zero) = (from_a.tensor.zero, from_b.tensor.zero);
-                if a_range == b_range {
-                    let (a, y) = lend(arena, a_range, y_range)?;
-                    mul::run(isa, &Mul { a, a_zero, b: a, b_zero, scale, y_zero }, y);
-                } else {
-                    let lent = arena.get_disjoint_mut([a_range, b_range, y_range]);
-                    let [a, b, y] = lent.map_err(|_| RunError::Damaged)?;
+                let (a_range, b_range) = (from_a.place.range(), from_b.place.range());
+                let block = if b_range.len() < y_range.len() { whole_pixels(b_range.len()) } else { BLOCK };
+                binary(arena, [a_range, b_range], y_range, block, |a, b, y| {
                     mul::run(isa, &Mul { a, a_zero, b, b_zero, scale, y_zero }, y);
-                }
+                })?;
             }
             Work::Pad { x: from, pad, value } => {
                 let (x, y) = lend(arena, from.place.range(), y_range)?;
@@ -236,10 +230,67 @@ fn unpadded(packed: &[i8], len: Option<usize>) -> Result<&[i8], RunError> {
     len.and_then(|len| packed.get(..len)).ok_or(RunError::Damaged)
 }
 
-/// What is read and what is written, which never overlap.
+/// What is read and what is written, where they do not overlap.
 fn lend(arena: &mut [i8], x: Range<usize>, y: Range<usize>) -> Result<(&[i8], &mut [i8]), RunError> {
     let [x, y] = arena.get_disjoint_mut([x, y]).map_err(|_| RunError::Damaged)?;
     Ok((x, y))
+}
+
+/// Elements that an op takes at a time when it writes over what it reads: they are copied out first.
+pub(crate) const BLOCK: usize = 256;
+
+/// The largest block of whole pixels of `channels`, at most [`BLOCK`] of them.
+fn whole_pixels(channels: usize) -> usize {
+    BLOCK / channels.max(1) * channels
+}
+
+/// Writes over `y`: `f(old values of a block, where it lies, the block)`.
+fn over(y: &mut [i8], block: usize, mut f: impl FnMut(&[i8], Range<usize>, &mut [i8])) {
+    let (mut old, mut at) = ([0; BLOCK], 0);
+    for y in y.chunks_mut(block.clamp(1, BLOCK)) {
+        let old = &mut old[..y.len()];
+        old.copy_from_slice(y);
+        f(old, at..at + y.len(), y);
+        at += y.len();
+    }
+}
+
+/// An op of two operands, element by element, that may write over one of them. An operand that is shorter than `y` is whole in every
+/// block, whose length `block` it then divides.
+fn binary(
+    arena: &mut [i8],
+    [a_range, b_range]: [Range<usize>; 2],
+    y_range: Range<usize>,
+    block: usize,
+    f: impl Fn(&[i8], &[i8], &mut [i8]),
+) -> Result<(), RunError> {
+    let (a_is_y, b_is_y) = (a_range == y_range, b_range == y_range);
+    let part = |x: &[i8], at: Range<usize>, len: usize| if x.len() == len { at } else { 0..x.len() };
+    let len = y_range.len();
+    match (a_is_y, b_is_y) {
+        (true, true) => {
+            let y = arena.get_mut(y_range).ok_or(RunError::Damaged)?;
+            over(y, block, |old, _, y| f(old, old, y));
+        }
+        (true, false) => {
+            let (b, y) = lend(arena, b_range, y_range)?;
+            over(y, block, |old, at, y| f(old, &b[part(b, at, len)], y));
+        }
+        (false, true) => {
+            let (a, y) = lend(arena, a_range, y_range)?;
+            over(y, block, |old, at, y| f(&a[part(a, at, len)], old, y));
+        }
+        (false, false) if a_range == b_range => {
+            let (a, y) = lend(arena, a_range, y_range)?;
+            f(a, a, y);
+        }
+        (false, false) => {
+            let lent = arena.get_disjoint_mut([a_range, b_range, y_range]);
+            let [a, b, y] = lent.map_err(|_| RunError::Damaged)?;
+            f(a, b, y);
+        }
+    }
+    Ok(())
 }
 
 /// Scratch once an op's channels are in it.

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use limbeck_kernels::{Pool, Window};
 
-use crate::op::OpKind;
+use crate::op::{OpKind, mul_may_write_over};
 use crate::tensor::Shape;
 
 /// Index into [`PlanSpec::tensors`].
@@ -249,6 +249,16 @@ impl OpSpec {
             | OpSpec::Table { x, .. } => Vec::from([*x]),
             OpSpec::Add { a, b, .. } | OpSpec::Mul { a, b, .. } => Vec::from([*a, *b]),
             OpSpec::Concat { xs, .. } => xs.clone(),
+        }
+    }
+
+    /// The operands that it may write over, if nobody reads them after it and they are as long as its output. `len` gives elements.
+    pub(crate) fn may_write_over(&self, len: impl Fn(TensorId) -> usize) -> Vec<TensorId> {
+        match self {
+            OpSpec::Add { a, b, .. } => Vec::from([*a, *b]),
+            OpSpec::Table { x, .. } => Vec::from([*x]),
+            OpSpec::Mul { a, b, y, .. } if mul_may_write_over(len(*y), len(*b)) => Vec::from([*a, *b]),
+            _ => Vec::new(),
         }
     }
 

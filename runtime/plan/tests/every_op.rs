@@ -5,8 +5,8 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{every_op, random_input, text};
-use limbeck_plan::{Isa, OpKind, Plan, PlanBuf, RunError, emit};
+use common::{Net, every_op, random_input, text};
+use limbeck_plan::{Isa, OpKind, OpSpec, Plan, PlanBuf, PlanSpec, PoolGeometry, RunError, emit};
 
 /// Runs a plan whose bytes and arena start at odd addresses, and returns outputs and every observed tensor by name.
 fn run(bytes: &[u8], input: &[f32], shift: usize) -> (Vec<Vec<f32>>, BTreeMap<String, Vec<i8>>) {
@@ -142,4 +142,46 @@ fn slices_of_the_wrong_size_are_named() {
     assert_eq!(run(&[], [10, 5], need), Err(RunError::Count { need: [1, 2], have: [0, 2] }));
     assert_eq!(run(&[&input[1..]], [10, 5], need), Err(RunError::Input { index: 0, need: 189, have: 188 }));
     assert_eq!(run(&[&input], [10, 4], need), Err(RunError::Output { index: 1, need: 5, have: 4 }));
+}
+
+/// x → table → (pool) → gate → twice itself: every op may write over its first operand.
+fn over_and_over(channels: u32) -> PlanSpec {
+    let mut net = Net::new(11);
+    let shape = [9, 7, channels];
+    let x = net.tensor(shape, 0.05, -3);
+    let table = net.tensor(shape, 0.04, 5);
+    let mut entries = [0i8; 256];
+    entries.iter_mut().enumerate().for_each(|(i, e)| *e = (i as i32 * 7 % 256 - 128) as i8);
+    net.spec.ops.push(OpSpec::Table { name: "table".into(), x, y: table, table: entries });
+    let gate = net.tensor([1, 1, channels], 0.02, -60);
+    let window = PoolGeometry { kernel: [9, 7], stride: [1, 1], pad: [0; 4], count_include_pad: false };
+    net.spec.ops.push(OpSpec::AveragePool { name: "pool".into(), x: table, y: gate, window });
+    let gated = net.tensor(shape, 0.05, 9);
+    net.spec.ops.push(OpSpec::Mul { name: "gate".into(), a: table, b: gate, y: gated });
+    let twice = net.tensor(shape, 0.09, 0);
+    net.spec.ops.push(OpSpec::Add { name: "twice".into(), a: gated, b: gated, y: twice });
+    net.spec.inputs = vec![x];
+    net.spec.outputs = vec![twice];
+    net.spec
+}
+
+#[test]
+fn an_op_writes_over_an_operand_that_dies_and_computes_the_same() {
+    for channels in [1, 20, 200, 300] {
+        let spec = over_and_over(channels);
+        let bytes = emit(&spec).unwrap();
+        let input = random_input(&spec, 3);
+        let want = text::run(&spec, &input);
+        let (_, seen) = run(&bytes, &input, 1);
+        for (name, data) in seen {
+            let id = spec.tensors.iter().position(|t| t.name == name).unwrap();
+            assert_eq!(data, want[id], "tensor {name}, {channels} channels");
+        }
+        // A gate of more channels than a block holds is written beside its factor.
+        let tensor = (9 * 7 * channels as usize).next_multiple_of(16);
+        let tensors = if channels > 256 { 2 } else { 1 };
+        let most = tensors * tensor + (channels as usize).next_multiple_of(16) + 15;
+        let arena = Plan::new_checked(&bytes).unwrap().arena_bytes();
+        assert!(arena <= most, "{arena} bytes for {channels} channels, {most} would do");
+    }
 }
