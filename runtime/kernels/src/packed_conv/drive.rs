@@ -36,6 +36,9 @@ pub(crate) trait Gemm: Copy {
     /// Activations where they lie, when `IN_PLACE`.
     fn in_place(x: &[i8]) -> &[Self::X];
 
+    /// Brings the weights of a packed step, `(width, KR)`, into the order of the inner loop, where that is another.
+    fn arrange(self, _step: &mut [i8]) {}
+
     /// Brings a panel's weights to scratch, `WIDE` bytes each.
     fn widen(self, from: &[i8], to: &mut [i8]);
 

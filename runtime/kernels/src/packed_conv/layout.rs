@@ -6,6 +6,7 @@
 //! ```text
 //! marks (64 bytes), panels
 //! panel = bias (width) i32, scale (width) f32, weights (runs, steps, width, KR) i8        native byte order, channels by lane
+//!                                                           a path may arrange a step in its own way
 //! ```
 //!
 //! The first mark is 1 when two weights that lie half a step apart are both -128: inner loops that add their products in i16 must know,
@@ -155,6 +156,7 @@ impl<G: Gemm> Layout<G> {
                         has_lowest_pair |= low.iter().zip(high).any(|pair| pair == (&i8::MIN, &i8::MIN));
                     }
                 }
+                self.gemm.arrange(block);
             }
         }
         to[0] = has_lowest_pair as i8;

@@ -53,6 +53,32 @@ pub(super) unsafe fn store<const R: usize>(q: [int8x8_t; R], rows: usize, y: *mu
     }
 }
 
+/// The same for sixteen values a pixel.
+///
+/// # Safety
+/// NEON is there; `channels <= 16` bytes are writable at `y + r * y_step` for all `r < R`.
+#[inline(always)]
+pub(super) unsafe fn store_sixteen<const R: usize>(q: [int8x16_t; R], y: *mut i8, y_step: usize, channels: usize) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if channels == 16 {
+            for (r, &q) in q.iter().enumerate() {
+                vst1q_s8(y.add(r * y_step), q);
+            }
+            return;
+        }
+        for (r, &q) in q.iter().enumerate() {
+            let (y, halves) = (y.add(r * y_step), vreinterpretq_u64_s8(q));
+            if channels >= 8 {
+                store_some(vgetq_lane_u64::<0>(halves), y, 8);
+                store_some(vgetq_lane_u64::<1>(halves), y.add(8), channels - 8);
+            } else {
+                store_some(vgetq_lane_u64::<0>(halves), y, channels);
+            }
+        }
+    }
+}
+
 /// The first `channels` bytes of `q`, without a call: one for a few bytes would cost more than all that is before it.
 ///
 /// # Safety
