@@ -87,6 +87,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod info;
 mod layout;
 mod op;
 mod open;
@@ -106,9 +107,10 @@ mod owned;
 mod spec;
 
 // Read and run.
+pub use info::{OpInfo, PackedOpInfo};
 pub use layout::MAX_TENSORS;
 pub use limbeck_kernels::Isa;
-pub use op::{OpInfo, OpKind};
+pub use op::OpKind;
 pub use open::{OpenError, Plan};
 pub use packed::PackedPlan;
 pub use run::RunError;
