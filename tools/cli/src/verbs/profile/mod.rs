@@ -99,6 +99,14 @@ fn per_second(macs: u64, ns: u64) -> Option<f64> {
     (macs > 0 && ns > 0).then(|| macs as f64 * 1e9 / ns as f64)
 }
 
+/// How many times the fastest inference the median took, where that says that other programs ran.
+fn disturbed(profile: &Profile) -> Option<f64> {
+    /// A quiet machine stays below; turns of clock frequency do, too.
+    const QUIET: f64 = 1.25;
+    let times = profile.undisturbed_ns as f64 / profile.fastest_ns.max(1) as f64;
+    (times > QUIET).then_some(times)
+}
+
 /// See the module.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     if let Some(trace) = &arguments.trace {
@@ -116,6 +124,11 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let x = noise(student.input_len());
     let profile = student.profile(&x, arguments.runs as usize).with_context(|| format!("model {}", path.display()))?;
     console.check()?;
+    if let Some(times) = disturbed(&profile) {
+        console.say(format!(
+            "  the median inference took {times:.1} times the fastest; stop other programs, measure again"
+        ));
+    }
     let isa = student.isa();
     let shown = Shown { model: path.display().to_string(), isa, profile, peak: Peak::measure(isa) };
     if let Some(trace) = &arguments.trace {
@@ -175,5 +188,13 @@ mod tests {
         assert_eq!(per_second(conv.macs, conv.ns), Some(1e9));
         assert_eq!((shown.of_peak(conv), shown.of_peak(add)), (Some(0.25), None));
         assert_eq!(shown.share(conv.ns), 0.8);
+    }
+
+    #[test]
+    fn a_busy_machine_is_called_out() {
+        let mut profile = shown().profile;
+        assert_eq!(disturbed(&profile), None);
+        profile.undisturbed_ns = 2 * profile.fastest_ns;
+        assert_eq!(disturbed(&profile), Some(2.0));
     }
 }
