@@ -2,7 +2,8 @@
 //!
 //! [`onnx`] is the model as data; [`normalise()`] brings it to the form that every later stage starts from; [`Net`] runs
 //! a float model on tract; [`compile()`] finds the integer regions of a quantized model and turns each into one plan;
-//! [`Student`] runs whatever a bundle holds, float or int8.
+//! [`Student`] runs whatever a bundle holds, float or int8;
+//! [`Student::profile`] says where the time goes.
 //!
 //! tract is pinned and named here and in `limbeck-adapt` only.
 
@@ -17,18 +18,27 @@ mod functions;
 mod moves;
 mod net;
 mod normalise;
+mod observe;
 mod path;
+mod peak;
 mod plan_op;
+mod profile;
 mod qdq;
+mod steps;
 mod student;
 
 pub use compile::{Compiled, FloatNode, Region, compile};
 pub use error::{EngineError, guarded};
 pub use facts::{Fact, infer};
+pub use limbeck_plan::Isa;
 pub use net::{Net, Worker, input_shape};
 pub use normalise::normalise;
+pub use observe::{Integers, Span, combined_digest};
 pub use path::{ISA_VARIABLE, path, paths};
-pub use student::{Integers, Student, StudentWorker, combined_digest};
+pub use peak::Peak;
+pub use profile::Profile;
+pub use steps::Step;
+pub use student::{Memory, Student, StudentWorker};
 
 use tract_onnx::prelude::*;
 

@@ -4,11 +4,16 @@
 
 use std::sync::Arc;
 
+use limbeck_plan::PackedPlanBuf;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::DimLike;
+use tract_onnx::tract_core::plan::eval;
 
 use crate::error::{EngineError, guarded};
+use crate::observe::timed_node;
 use crate::onnx::{Dim, Model, Value};
+use crate::plan_op::PlanOp;
+use crate::steps::is_step;
 
 /// No model may plan more than this many bytes of activations, counted before anything is allocated.
 const PLANNED_BYTES_LIMIT: u64 = 8 << 30;
@@ -97,6 +102,17 @@ impl Net {
         &self.output_shapes
     }
 
+    /// The graph as tract runs it.
+    pub(crate) fn runnable(&self) -> &TypedRunnableModel {
+        &self.plan
+    }
+
+    /// The int8 plans in it, in execution order.
+    pub(crate) fn plans(&self) -> Vec<&PackedPlanBuf> {
+        let nodes = self.plan.order_without_consts().iter().map(|&id| self.plan.model().node(id));
+        nodes.filter_map(|node| node.op_as::<PlanOp>()).map(PlanOp::buf).collect()
+    }
+
     /// A state for one thread.
     pub fn worker(&self) -> Result<Worker, EngineError> {
         let state = self.plan.spawn().map_err(EngineError::tract("cannot start the model"))?;
@@ -108,12 +124,31 @@ impl Worker {
     /// Run once. `take(i, values)` is called for every output, in order.
     ///
     /// `x` has as many elements as the input shape; the run fails otherwise.
-    pub fn run(&mut self, x: &[f32], mut take: impl FnMut(usize, &[f32])) -> Result<(), EngineError> {
+    pub fn run(&mut self, x: &[f32], take: impl FnMut(usize, &[f32])) -> Result<(), EngineError> {
+        self.run_with(x, take, |state, inputs| state.run(inputs))
+    }
+
+    /// The same, each node under the stopwatch of [`crate::observe`].
+    pub(crate) fn run_timed(&mut self, x: &[f32], take: impl FnMut(usize, &[f32])) -> Result<(), EngineError> {
+        self.run_with(x, take, |state, inputs| {
+            state.run_plan_with_eval(inputs, |context, op_state, node, inputs| match is_step(node) {
+                true => timed_node(|| eval(context, op_state, node, inputs)),
+                false => eval(context, op_state, node, inputs),
+            })
+        })
+    }
+
+    fn run_with(
+        &mut self,
+        x: &[f32],
+        mut take: impl FnMut(usize, &[f32]),
+        run: impl FnOnce(&mut TypedSimpleState, TVec<TValue>) -> TractResult<TVec<TValue>>,
+    ) -> Result<(), EngineError> {
         let failed = EngineError::tract;
         let input = Tensor::from_shape(&self.input_shape, x).map_err(failed("cannot take this input"))?;
         let state = &mut self.state;
         let outputs = guarded("ran it", || {
-            state.run(tvec!(input.into_tvalue())).map_err(failed("failed while running the model"))
+            run(state, tvec!(input.into_tvalue())).map_err(failed("failed while running the model"))
         })?;
         for (i, output) in outputs.iter().enumerate() {
             let view = output.try_as_plain_ram().and_then(|v| v.as_slice::<f32>().map(<[f32]>::to_vec));

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use limbeck_plan::PackedPlanBuf;
+use limbeck_plan::{Isa, PackedPlan, PackedPlanBuf};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
@@ -10,6 +10,9 @@ use tract_onnx::tract_hir::internal::*;
 
 /// Operator type of a region in the rewritten graph. It never reaches a file.
 pub(crate) const PLAN_OP: &str = "LimbeckPlan";
+
+/// Attribute that names the path its plan is packed for; without it, the one that this process uses.
+pub(crate) const PATH: &str = "path";
 
 pub(crate) fn register(onnx: &mut tract_onnx::Onnx) {
     onnx.op_register.insert(PLAN_OP, |_context, node: &NodeProto| {
@@ -20,7 +23,11 @@ pub(crate) fn register(onnx: &mut tract_onnx::Onnx) {
         while let Some(rank) = flat.next() {
             shapes.push(flat.by_ref().take(rank).collect());
         }
-        Ok((expand(ImportPlan(PlanOp::new(plan.s.clone(), shapes)?)), vec![]))
+        let isa = match attribute(PATH).and_then(|a| std::str::from_utf8(&a.s).ok()) {
+            Some(name) => Isa::named(name).ok_or_else(|| format_err!("this CPU has no path {name}"))?,
+            None => crate::path::path().map_err(|e| format_err!("{e}"))?,
+        };
+        Ok((expand(ImportPlan(PlanOp::new(plan.s.clone(), shapes, isa)?)), vec![]))
     });
 }
 
@@ -61,7 +68,7 @@ impl Expansion for ImportPlan {
 
 /// The operator in the typed graph.
 #[derive(Debug, Clone)]
-struct PlanOp {
+pub(crate) struct PlanOp {
     plan: Arc<PackedPlanBuf>,
     /// Shape of one sample of each output, as the ONNX graph has it.
     shapes: Vec<TVec<usize>>,
@@ -70,11 +77,21 @@ struct PlanOp {
 }
 
 impl PlanOp {
-    fn new(bytes: Vec<u8>, shapes: Vec<TVec<usize>>) -> TractResult<PlanOp> {
-        let plan = crate::student::packed(bytes).map_err(|e| format_err!("{e}"))?;
+    fn new(bytes: Vec<u8>, shapes: Vec<TVec<usize>>, isa: Isa) -> TractResult<PlanOp> {
+        let plan = crate::student::packed(bytes, isa).map_err(|e| format_err!("{e}"))?;
         let lengths = plan.plan().plan().outputs().map(|t| t.shape.elements());
         ensure!(lengths.eq(shapes.iter().map(|s| s.iter().product::<usize>())), "the plan's outputs have other sizes");
         Ok(PlanOp { plan: Arc::new(plan), shapes, arenas: Arc::default() })
+    }
+}
+
+impl PlanOp {
+    pub(crate) fn packed(&self) -> PackedPlan<'_> {
+        self.plan.plan()
+    }
+
+    pub(crate) fn buf(&self) -> &PackedPlanBuf {
+        &self.plan
     }
 }
 
@@ -105,7 +122,7 @@ impl EvalOp for PlanOp {
         let xs = views.iter().map(|v| v.as_slice::<f32>()).collect::<TractResult<Vec<_>>>()?;
         let mut ys: Vec<Vec<f32>> = plan.plan().outputs().map(|t| vec![0.0; t.shape.elements()]).collect();
         let mut slots: Vec<&mut [f32]> = ys.iter_mut().map(Vec::as_mut_slice).collect();
-        crate::student::observed(|observe| plan.run(&xs, &mut slots, &mut arena, observe))
+        crate::observe::observed(|observe| plan.run(&xs, &mut slots, &mut arena, observe))
             .map_err(|e| format_err!("{e}"))?;
         if let Ok(mut arenas) = self.arenas.lock() {
             arenas.push(arena);

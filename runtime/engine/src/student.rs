@@ -2,16 +2,16 @@
 //!
 //! One sample a run: x (C, H, W) f32 → logits.
 
-use std::cell::RefCell;
-
-use limbeck_plan::{PackedPlan, PackedPlanBuf, PlanBuf};
-use xxhash_rust::xxh3::Xxh3;
+use limbeck_plan::{Isa, PackedPlan, PackedPlanBuf, PlanBuf};
 
 use crate::compile::{FloatNode, compile};
 use crate::error::EngineError;
 use crate::net::{Net, Worker, input_shape};
-use crate::onnx::Model;
+use crate::observe::{self, Integers};
+use crate::onnx::{Attribute, Model};
 use crate::path::path;
+use crate::plan_op::{PATH, PLAN_OP};
+use crate::steps::{self, Step};
 
 /// A model ready to run, one sample at a time.
 pub struct Student {
@@ -21,6 +21,7 @@ pub struct Student {
     float_nodes: Vec<FloatNode>,
     integer_operators: usize,
     exact: bool,
+    isa: Isa,
 }
 
 enum Body {
@@ -40,78 +41,58 @@ enum WorkerBody<'a> {
     Graph(Worker),
 }
 
-/// What a run did with integers: XXH3-128 over every integer tensor in execution order, each preceded by its name.
-///
-/// Equal digests on two machines mean that every integer of the run is equal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Integers {
-    /// The digest.
-    pub digest: u128,
-    /// How many integers went into it.
-    pub count: u64,
+/// What a loaded model holds in memory for its integers, in bytes; all 0 for a float model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// Plans, once.
+    pub plan: usize,
+    /// Weights packed for the path, once.
+    pub packed: usize,
+    /// Arenas of activations and scratch, for each worker. Float tensors of tract are not in it.
+    pub arena: usize,
 }
 
-/// The digests of many runs, in order, as one: 32 hex digits.
-pub fn combined_digest(runs: impl Iterator<Item = Integers>) -> String {
-    let mut hasher = Xxh3::new();
-    runs.for_each(|run| hasher.update(&run.digest.to_le_bytes()));
-    format!("{:032x}", hasher.digest128())
-}
-
-struct IntegerHasher {
-    hasher: Xxh3,
-    count: u64,
-}
-
-thread_local! {
-    /// Set while a run is to be hashed. A plan inside a tract graph has no other way to reach its caller.
-    static HASHER: RefCell<Option<IntegerHasher>> = const { RefCell::new(None) };
-}
-
-/// Run `f` with the observer that plans must call after each tensor.
-pub(crate) fn observed<T>(f: impl FnOnce(&mut dyn FnMut(limbeck_plan::Tensor<'_>, &[i8])) -> T) -> T {
-    HASHER.with_borrow_mut(|slot| match slot {
-        None => f(&mut |_, _| ()),
-        Some(IntegerHasher { hasher, count }) => f(&mut |tensor, data| {
-            hasher.update(tensor.name.as_bytes());
-            hasher.update(&[0]);
-            let mut block = [0u8; 512];
-            for chunk in data.chunks(block.len()) {
-                block.iter_mut().zip(chunk).for_each(|(b, &q)| *b = q as u8);
-                hasher.update(&block[..chunk.len()]);
-            }
-            *count += data.len() as u64;
-        }),
-    })
-}
-
-/// A plan, checked and packed for the path that [`path`] chose.
-pub(crate) fn packed(plan: Vec<u8>) -> Result<PackedPlanBuf, EngineError> {
+/// A plan, checked and packed for a path.
+pub(crate) fn packed(plan: Vec<u8>, isa: Isa) -> Result<PackedPlanBuf, EngineError> {
     let plan = PlanBuf::new(plan).map_err(|e| EngineError::Plan(e.to_string()))?;
-    plan.pack(path()?).map_err(|e| EngineError::Plan(e.to_string()))
+    plan.pack(isa).map_err(|e| EngineError::Plan(e.to_string()))
 }
 
 impl Student {
     /// Prepare a float or QDQ model. Every quantized model is compiled here, from the file that is deployed.
+    ///
+    /// # Errors
+    /// A model that cannot run, or a path in [`crate::ISA_VARIABLE`] that this CPU has not.
     pub fn load(model: &Model) -> Result<Student, EngineError> {
+        Student::load_on(model, path()?)
+    }
+
+    /// The same on a path of the caller's choice.
+    ///
+    /// # Errors
+    /// A model that cannot run.
+    pub fn load_on(model: &Model, isa: Isa) -> Result<Student, EngineError> {
         let compiled = compile(model)?;
         let exact = compiled.float_nodes_are_exact();
         let integer_operators = compiled.regions.iter().map(|r| r.operators).sum();
         let input_len = input_shape(model, 1)?.iter().product();
         let (body, output_len) = match (compiled.rest, compiled.regions.into_iter().next()) {
             (None, Some(region)) => {
-                let plan = packed(region.plan)?;
+                let plan = packed(region.plan, isa)?;
                 let output_len = plan.plan().plan().outputs().next().map_or(0, |t| t.shape.elements());
                 (Body::Plan(plan), output_len)
             }
-            (Some(rest), _) => {
+            (Some(mut rest), _) => {
+                for region in rest.graph.nodes.iter_mut().filter(|n| n.op == PLAN_OP) {
+                    region.attributes.insert(PATH.into(), Attribute::Bytes(isa.name().into()));
+                }
                 let net = Net::load(&rest, 1)?;
                 let output_len = net.output_shapes().first().map_or(0, |s| s.iter().product());
                 (Body::Graph(net), output_len)
             }
             (None, None) => return Err(EngineError::Unsuitable("the model computes nothing".into())),
         };
-        Ok(Student { body, input_len, output_len, float_nodes: compiled.float_nodes, integer_operators, exact })
+        Ok(Student { body, input_len, output_len, float_nodes: compiled.float_nodes, integer_operators, exact, isa })
     }
 
     /// Elements of one input sample.
@@ -140,11 +121,52 @@ impl Student {
         self.integer_operators
     }
 
+    /// The path that its integers run on.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
     /// Bytes of the activation arena, where one plan is the whole model.
     pub fn arena_bytes(&self) -> Option<usize> {
         match &self.body {
             Body::Plan(plan) => Some(plan.plan().arena_bytes()),
             Body::Graph(_) => None,
+        }
+    }
+
+    /// What its integers hold in memory.
+    pub fn memory(&self) -> Memory {
+        self.plans().iter().fold(Memory::default(), |sum, buf| Memory {
+            plan: sum.plan + buf.as_bytes().len(),
+            packed: sum.packed + buf.packed_bytes(),
+            arena: sum.arena + buf.plan().arena_bytes(),
+        })
+    }
+
+    /// Bytes of packed weights and of arenas that it would have on another path of this CPU.
+    pub fn memory_on(&self, isa: Isa) -> Memory {
+        self.plans().iter().fold(Memory::default(), |sum, buf| {
+            let plan = buf.plan().plan();
+            Memory {
+                plan: sum.plan + buf.as_bytes().len(),
+                packed: sum.packed + plan.packed_bytes(isa),
+                arena: sum.arena + plan.arena_bytes_on(isa),
+            }
+        })
+    }
+
+    /// Its steps, in the order in which they run.
+    pub fn steps(&self) -> Vec<Step> {
+        match &self.body {
+            Body::Plan(plan) => steps::of_plan(&plan.plan()),
+            Body::Graph(net) => steps::of_graph(net.runnable()),
+        }
+    }
+
+    fn plans(&self) -> Vec<&PackedPlanBuf> {
+        match &self.body {
+            Body::Plan(plan) => vec![plan],
+            Body::Graph(net) => net.plans(),
         }
     }
 
@@ -164,25 +186,40 @@ impl Student {
 
 impl StudentWorker<'_> {
     /// One sample: `x` has [`Student::input_len`] elements, `logits` [`Student::output_len`].
+    ///
+    /// Where one plan is the whole model this allocates nothing.
     pub fn run(&mut self, x: &[f32], logits: &mut [f32]) -> Result<(), EngineError> {
         match &mut self.body {
-            WorkerBody::Plan { plan, arena } => observed(|observe| plan.run(&[x], &mut [logits], arena, observe))
-                .map_err(|e| EngineError::Plan(e.to_string())),
-            WorkerBody::Graph(worker) => worker.run(x, |i, y| {
-                if i == 0 {
-                    logits.copy_from_slice(y);
-                }
-            }),
+            WorkerBody::Plan { plan, arena } => run_plan(*plan, x, logits, arena),
+            WorkerBody::Graph(worker) => worker.run(x, first_into(logits)),
         }
     }
 
     /// The same, and the digest of every integer on the way.
     pub fn run_hashed(&mut self, x: &[f32], logits: &mut [f32]) -> Result<Integers, EngineError> {
-        HASHER.set(Some(IntegerHasher { hasher: Xxh3::new(), count: 0 }));
-        let result = self.run(x, logits);
-        let hashed = HASHER.take();
-        result?;
-        let (digest, count) = hashed.map_or((0, 0), |h| (h.hasher.digest128(), h.count));
-        Ok(Integers { digest, count })
+        let (result, integers) = observe::hashed(|| self.run(x, logits));
+        result.map(|()| integers)
+    }
+
+    /// The same for a stopwatch, which also sees the nodes of a tract graph.
+    pub(crate) fn run_timed(&mut self, x: &[f32], logits: &mut [f32]) -> Result<(), EngineError> {
+        match &mut self.body {
+            WorkerBody::Plan { plan, arena } => run_plan(*plan, x, logits, arena),
+            WorkerBody::Graph(worker) => worker.run_timed(x, first_into(logits)),
+        }
+    }
+}
+
+fn run_plan(plan: PackedPlan<'_>, x: &[f32], logits: &mut [f32], arena: &mut [i8]) -> Result<(), EngineError> {
+    observe::observed(|observe| plan.run(&[x], &mut [logits], arena, observe))
+        .map_err(|e| EngineError::Plan(e.to_string()))
+}
+
+/// Takes the first output of a graph.
+fn first_into(logits: &mut [f32]) -> impl FnMut(usize, &[f32]) {
+    |i, y| {
+        if i == 0 {
+            logits.copy_from_slice(y);
+        }
     }
 }

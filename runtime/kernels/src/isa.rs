@@ -83,6 +83,16 @@ impl Isa {
         Isa::available().find(|isa| isa.name() == name)
     }
 
+    /// The path on which ops without weights run here (`add`, `mul`, the pools, `quantize_f32`, `dequantize_f32`): AVX2 has their
+    /// loops compiled for it, everywhere else the portable ones are compiled for what the build promises.
+    pub fn without_weights(self) -> Isa {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx2(_) => self,
+            _ => Isa::PORTABLE,
+        }
+    }
+
     /// Its name, see the module.
     pub fn name(self) -> &'static str {
         match self.0 {

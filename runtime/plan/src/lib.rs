@@ -88,6 +88,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod info;
 mod layout;
 mod op;
 mod open;
@@ -107,9 +108,10 @@ mod owned;
 mod spec;
 
 // Read and run.
+pub use info::{OpInfo, PackedOpInfo};
 pub use layout::MAX_TENSORS;
 pub use limbeck_kernels::Isa;
-pub use op::{OpInfo, OpKind};
+pub use op::OpKind;
 pub use open::{OpenError, Plan};
 pub use packed::PackedPlan;
 pub use run::RunError;

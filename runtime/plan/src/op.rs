@@ -14,7 +14,7 @@ use limbeck_kernels::{Image, Isa, Pool, Window, conv};
 use crate::layout::{PACKED_ALIGN, op, pair_at, size_at};
 use crate::open::Plan;
 use crate::run::BLOCK;
-use crate::tensor::{Place, Stored, Tensor, name, slice};
+use crate::tensor::{Place, Stored, name, slice};
 
 /// Which computation an op is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,19 +85,6 @@ impl OpKind {
             OpKind::Resize => "resize",
         }
     }
-}
-
-/// What a report says of one op.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct OpInfo<'a> {
-    /// Name in the model it came from.
-    pub name: &'a str,
-    /// Which computation.
-    pub kind: OpKind,
-    /// Multiply-accumulates of one run; 0 for ops that do not multiply weights.
-    pub macs: u64,
-    /// The tensor it writes.
-    pub output: Tensor<'a>,
 }
 
 /// Folded biases and multipliers, `O` of each, still as little-endian bytes.

@@ -4,8 +4,9 @@ use core::fmt;
 
 use limbeck_kernels::{ARITHMETIC, Isa};
 
+use crate::info::OpInfo;
 use crate::layout::{ALIGN, MAGIC, MAX_TENSORS, VERSION, checksum, header, op, size_at, tensor, u32_at};
-use crate::op::{Op, OpInfo};
+use crate::op::Op;
 use crate::tensor::{Place, Stored, Tensor};
 
 /// A checked plan, borrowed from its bytes. Copying it copies a few offsets.
@@ -74,10 +75,7 @@ impl<'a> Plan<'a> {
     /// The ops, in the order in which they run.
     pub fn ops(&self) -> impl Iterator<Item = OpInfo<'a>> + use<'a> {
         let plan = *self;
-        plan.op_records().iter().filter_map(move |record| {
-            let op = Op::parse(record, &plan).ok()?;
-            Some(OpInfo { name: op.name, kind: op.kind, macs: op.macs(), output: op.y.tensor })
-        })
+        plan.op_records().iter().filter_map(move |record| Some(Op::parse(record, &plan).ok()?.info(&plan)))
     }
 
     /// A plan whose bytes were checked before.

@@ -4,6 +4,7 @@ use limbeck_kernels::Isa;
 use limbeck_kernels::packed_conv::{self, Weights};
 use limbeck_kernels::packed_depthwise::{self, DepthwiseShape};
 
+use crate::info::PackedOpInfo;
 use crate::layout::PACKED_ALIGN;
 use crate::op::{Channels, Op, Work};
 use crate::open::{Plan, arena_bytes};
@@ -48,13 +49,23 @@ impl<'a> Plan<'a> {
             (own, rest) = rest.split_at_mut_checked(op.packed_bytes(isa)).ok_or(small)?;
             op.pack(isa, own);
         }
-        let scratch = self.packed_ops().filter_map(|op| op.scratch_bytes(isa)).max();
-        let parts = Parts { isa, scratch_bytes: scratch.unwrap_or(0) };
+        let parts = Parts { isa, scratch_bytes: self.scratch_bytes_on(isa) };
         Ok(PackedPlan { plan: self, weights: memory, parts })
     }
 
-    fn packed_ops(&self) -> impl Iterator<Item = Op<'a>> {
-        self.op_records().iter().filter_map(|record| Op::parse(record, self).ok())
+    /// Bytes of arena that the plan needs once it is packed for a path: [`PackedPlan::arena_bytes`], known beforehand.
+    pub fn arena_bytes_on(&self, isa: Isa) -> usize {
+        arena_bytes(self.sections().tensor_bytes, self.scratch_bytes_on(isa))
+    }
+
+    /// Scratch of the hungriest op.
+    fn scratch_bytes_on(&self, isa: Isa) -> usize {
+        self.packed_ops().filter_map(|op| op.scratch_bytes(isa)).max().unwrap_or(0)
+    }
+
+    fn packed_ops(&self) -> impl Iterator<Item = Op<'a>> + use<'a> {
+        let plan = *self;
+        plan.op_records().iter().filter_map(move |record| Op::parse(record, &plan).ok())
     }
 }
 
@@ -83,6 +94,17 @@ impl<'a> PackedPlan<'a> {
     /// The path that computes.
     pub fn isa(&self) -> Isa {
         self.parts.isa
+    }
+
+    /// The ops, in the order in which they run, with what this path makes of them.
+    pub fn ops(&self) -> impl Iterator<Item = PackedOpInfo<'a>> + use<'a> {
+        let (plan, isa) = (self.plan, self.isa());
+        plan.packed_ops().map(move |op| PackedOpInfo {
+            op: op.info(&plan),
+            isa: op.isa(isa),
+            packed_bytes: op.packed_bytes(isa),
+            scratch_bytes: op.scratch_bytes(isa).unwrap_or(0),
+        })
     }
 
     /// Bytes of arena that [`PackedPlan::run`] needs.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use limbeck_answers::rng::Stream;
 use limbeck_answers::{Answers, Card, Expected, Preprocess, Resize, Task};
 use limbeck_data::{Dataset, FolderOptions, ImageFolder, MemoryDataset, OnCorrupt, SceneConfig, Scenes, Shift, Watch};
 use limbeck_engine::{Student, onnx::Model};
@@ -177,6 +178,15 @@ pub fn prepare_out(out: &Path) -> Result<()> {
         Some(folder) => Ok(limbeck_files::create_dir(folder)?),
         None => Ok(()),
     }
+}
+
+/// An input for a model that is only timed: values evenly from -1 to 1, the same each time.
+pub fn noise(len: usize) -> Vec<f32> {
+    /// Keeps these draws apart from any other use of a seed.
+    const STREAM: u32 = 0x6e6f_6973;
+    let mut random = Stream::new(0, 0, STREAM);
+    let half = (1 << 23) as f32;
+    (0..len).map(|_| (random.next_u32() >> 8) as f32 / half - 1.0).collect()
 }
 
 /// `--threads`, or all cores.

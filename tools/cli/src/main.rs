@@ -55,12 +55,14 @@ enum Verb {
     Deploy(verbs::deploy::Arguments),
     /// Accuracy of a bundle on a board, compared with this machine.
     Validate(verbs::validate::Arguments),
-    /// Latency and memory of a bundle on a board.
+    /// Latency and memory of a bundle on a board, or of a model here.
     Bench(verbs::bench::Arguments),
     /// Render report.json as HTML and print its summary.
     Report(verbs::report::Arguments),
     /// What of a model runs in integers, and why the rest does not.
     Inspect(verbs::inspect::Arguments),
+    /// Where the time of an inference goes, step by step, on this machine.
+    Profile(verbs::profile::Arguments),
     /// What is missing to build for a board, and the command that fixes it.
     Doctor(verbs::doctor::Arguments),
     /// The boards that Limbeck knows.
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         Verb::Bench(a) => verbs::bench::run(&a, &console),
         Verb::Report(a) => verbs::report::run(&a, &console),
         Verb::Inspect(a) => verbs::inspect::run(&a, &console),
+        Verb::Profile(a) => verbs::profile::run(&a, &console),
         Verb::Doctor(a) => verbs::doctor::run(&a, &console),
         Verb::Board(a) => verbs::board::run(&a, &console),
         Verb::Zoo(a) => verbs::zoo::run(&a, &console),

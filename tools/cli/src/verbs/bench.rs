@@ -1,4 +1,4 @@
-//! `limbeck bench`: latency and memory of a bundle on a board.
+//! `limbeck bench`: latency and memory of a bundle on a board; of an ONNX model, here ([`super::bench_here`]).
 
 use std::path::PathBuf;
 
@@ -9,13 +9,18 @@ use serde::Deserialize;
 
 use crate::console::Console;
 use crate::record::ReportArguments;
+use crate::verbs::bench_here;
 use crate::verbs::deploy::{Deployed, OnBoard, deploy, put_board};
 use crate::verbs::validate::agent_result;
 
-/// Latency of one inference on a board (protocol single-stream v1), and its memory.
+/// Latency of one inference (protocol single-stream v1), and its memory.
+///
+/// A bundle is installed on a board and measured there. An ONNX file is measured here, in this process, on one thread; the last
+/// word on stdout is then the score in milliseconds.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Arguments {
-    /// The bundle; it is installed first.
+    /// The bundle, which is installed first; or a model (*.onnx).
+    #[arg(value_name = "BUNDLE|MODEL.onnx")]
     pub bundle: PathBuf,
     #[command(flatten)]
     pub on: OnBoard,
@@ -38,6 +43,9 @@ struct Benchmark {
 
 /// See the module.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
+    if arguments.bundle.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
+        return bench_here::bench(arguments, console);
+    }
     let deployed = deploy(&arguments.bundle, &arguments.on, console)?;
     bench(&deployed, arguments.full, &arguments.report, console)
 }

@@ -3,6 +3,7 @@
 //! `pipeline` calls the others with arguments of its own: what it does can be done by hand, verb by verb.
 
 pub mod bench;
+pub mod bench_here;
 pub mod board;
 pub mod bundle;
 pub mod demo;
@@ -12,6 +13,7 @@ pub mod doctor;
 pub mod evaluate;
 pub mod inspect;
 pub mod pipeline;
+pub mod profile;
 pub mod quantize;
 pub mod report;
 pub mod teach;
