@@ -5,6 +5,7 @@
 
 mod neon_depthwise;
 mod neon_gemm;
+mod neon_lanes;
 mod neon_requantize;
 mod sdot_gemm;
 mod smmla_gemm;
