@@ -43,7 +43,7 @@ pub(super) enum Role {
     /// Computed by a later node of its chain.
     Inner,
     /// The last of its chain, which computes it.
-    Tail(Chain),
+    Tail(Box<Chain>),
 }
 
 /// All chains, by node.
@@ -60,7 +60,7 @@ pub(super) fn chains(model: &TypedModel) -> TractResult<HashMap<usize, Role>> {
             roles.insert(tail, Role::Inner);
             tail = next;
         }
-        roles.insert(tail, Role::Tail(chain));
+        roles.insert(tail, Role::Tail(Box::new(chain)));
     }
     Ok(roles)
 }

@@ -216,7 +216,7 @@ fn turned_op(node: &TypedNode) -> Option<Box<dyn TypedOp>> {
         return Some(Box::new(Reduce { axes, ..reduce.clone() }));
     }
     if let Some(concat) = node.op_as::<TypedConcat>() {
-        return Some(Box::new(TypedConcat { axis: axis(concat.axis)?, ..concat.clone() }));
+        return Some(Box::new(TypedConcat { axis: axis(concat.axis)? }));
     }
     if let Some(pool) = node.op_as::<MaxPool>() {
         let mut pool = pool.clone();
