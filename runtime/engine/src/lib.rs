@@ -2,8 +2,8 @@
 //!
 //! [`onnx`] is the model as data; [`normalise()`] brings it to the form that every later stage starts from; [`Net`] runs
 //! a float model on tract; [`compile()`] finds the integer regions of a quantized model and turns each into one plan;
-//! [`Student`] runs whatever a bundle holds, float or int8;
-//! [`Student::profile`] says where the time goes.
+//! [`Student`] runs whatever a bundle holds, float or int8; [`Student::profile`] says where the time goes. What runs has float
+//! convolutions of our own in tract's graph (`float`); what is differentiated ([`typed_model`]) has none.
 //!
 //! tract is pinned and named here and in `limbeck-adapt` only.
 
@@ -14,6 +14,7 @@ pub mod onnx;
 mod compile;
 mod error;
 mod facts;
+mod float;
 mod functions;
 mod moves;
 mod net;
@@ -53,14 +54,18 @@ fn framework() -> tract_onnx::Onnx {
 ///
 /// Further inputs (parameters that training turned into inputs) must be declared with concrete shapes.
 pub fn typed_model(model: &onnx::Model, input_shape: &[usize]) -> Result<TypedModel, EngineError> {
+    as_imported(model, input_shape)?.into_decluttered().map_err(EngineError::tract(CANNOT_TAKE))
+}
+
+const CANNOT_TAKE: &str = "cannot take the graph (an operator it does not know, or shapes that do not fit)";
+
+/// The typed graph before tract changes it: one operator, or a few, for a node.
+pub(crate) fn as_imported(model: &onnx::Model, input_shape: &[usize]) -> Result<TypedModel, EngineError> {
     let failed = EngineError::tract;
     let proto = onnx::emit::proto(&with_unmistakable_constants(model));
     let mut inference = framework().model_for_proto_model(&proto).map_err(failed("cannot read the graph"))?;
     inference.set_input_fact(0, f32::fact(input_shape).into()).map_err(failed("cannot take this input shape"))?;
-    inference
-        .into_typed()
-        .and_then(|m| m.into_decluttered())
-        .map_err(failed("cannot take the graph (an operator it does not know, or shapes that do not fit)"))
+    inference.into_typed().map_err(failed(CANNOT_TAKE))
 }
 
 /// tract makes node names such as `conv.bias` from a node `conv`, and refuses a name twice. Constants and parameters get

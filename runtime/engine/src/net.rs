@@ -1,4 +1,4 @@
-//! A float network on tract.
+//! A float network on tract, with convolutions of our own where they are faster (`float`).
 //!
 //! x (B, C, H, W) or whatever the model declares, f32, row-major → one f32 tensor per output.
 
@@ -81,10 +81,10 @@ impl Net {
         guarded("prepared it", || {
             let mut model = model.clone();
             model.graph.outputs.extend(taps.iter().map(|t| Value::f32(t, vec![])));
-            let typed = crate::typed_model(&model, &input_shape)?;
-            check_size(&typed)?;
-            let plan = typed
-                .into_optimized()
+            let imported = crate::as_imported(&model, &input_shape)?;
+            check_size(&imported)?;
+            let plan = crate::float::with_own_convolutions(imported)
+                .and_then(|m| m.into_optimized())
                 .and_then(|m| m.into_runnable())
                 .map_err(EngineError::tract("cannot prepare the model"))?;
             let output_shapes = output_shapes(&plan)?;

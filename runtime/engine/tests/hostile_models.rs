@@ -98,3 +98,23 @@ fn external_data_and_not_quite_files_are_refused() {
         assert!(Model::parse(garbage, Path::new("garbage.onnx")).is_err());
     }
 }
+
+#[test]
+fn a_dilation_far_into_the_padding_is_computed_or_refused() {
+    // Two taps a row, the first in the padding: of a small one ours computes the output, of an absurd one nobody makes a copy.
+    for far in [1 << 10, 1 << 20, 1 << 31, 1 << 40, i64::MAX / 2] {
+        let mut model = valid();
+        model.graph.initializers.insert("w".to_owned(), Tensor::f32(&[3, 2, 2, 2], vec![0.1; 24]));
+        let conv = model.graph.nodes[0].clone();
+        model.graph.nodes[0] =
+            conv.with("dilations", Attribute::Ints(vec![1, far])).with("pads", Attribute::Ints(vec![0, far, 0, 0]));
+        let error = refusal(&model);
+        if far == 1 << 10 {
+            assert_eq!(error, "");
+            let mut y = [0.0; 3];
+            Student::load(&model).unwrap().worker().unwrap().run(&[1.0; 32], &mut y).unwrap();
+            // Each output sums the second tap of two rows of two channels.
+            assert!(y.iter().all(|y| (y - 0.4).abs() < 1e-6), "{y:?}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! int8 kernels on slices, each with its reference.
+//! int8 kernels on slices, each with its reference; f32 convolutions in [`float`].
 //!
 //! Arithmetic `f32-rne/1`: products and sums in i32, one f32 multiply to come back to 8 bits, round half to even. The same
 //! integers on every core, because integer sums are associative and every f32 operation is one IEEE-754 rounding.
@@ -54,6 +54,10 @@ pub mod depthwise;
 pub mod packed_conv;
 #[allow(unsafe_code, reason = "calls the inner loops of `arch`, which take pointers")]
 pub mod packed_depthwise;
+
+// Floats.
+#[allow(unsafe_code, reason = "inner loops on pointers, compiled once a path")]
+pub mod float;
 
 // Everything else.
 pub mod add;

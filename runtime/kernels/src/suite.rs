@@ -44,7 +44,7 @@ pub fn all(isa: Isa) {
 }
 
 /// Cases an op. Enough that every pair (length class, window class) is met; 0.1 s a suite on a laptop, seconds on a small board.
-const CASES: u64 = 400;
+pub(crate) const CASES: u64 = 400;
 
 /// Elements of the largest activation, and of the largest weight array.
 const ROOM: usize = 4096;
@@ -127,7 +127,7 @@ impl Rng {
         }
     }
 
-    fn window(&mut self) -> Window {
+    pub(crate) fn window(&mut self) -> Window {
         let mut two = |low, high| [self.between(low, high), self.between(low, high)];
         let (kernel, stride, dilation) = (two(1, 5), two(1, 3), two(1, 2));
         let ([top, left], [bottom, right]) = (two(0, 3), two(0, 3));
@@ -151,7 +151,7 @@ impl Rng {
         }
     }
 
-    fn image(&mut self, c: usize) -> Image {
+    pub(crate) fn image(&mut self, c: usize) -> Image {
         Image { h: self.between(1, 9), w: self.between(1, 9), c }
     }
 }

@@ -6,6 +6,7 @@
 mod neon_add;
 mod neon_depthwise;
 mod neon_gemm;
+mod neon_lanes;
 mod neon_requantize;
 mod sdot_gemm;
 mod smmla_gemm;

@@ -1,4 +1,4 @@
-//! x86-64: AVX2, and VNNI in its two encodings.
+//! x86-64: AVX2 for integers, VNNI in its two encodings, AVX2 and FMA for floats.
 
 mod avx2_depthwise;
 mod avx2_elementwise;
@@ -6,6 +6,7 @@ mod avx2_gemm;
 mod avx2_quantize;
 mod avx2_requantize;
 mod avx2_table;
+mod fma_lanes;
 mod vnni_gemm;
 
 pub(crate) use avx2_elementwise::*;
@@ -53,5 +54,19 @@ impl Avx512Vnni {
 
     pub(crate) fn avx2(self) -> Avx2 {
         self.0
+    }
+}
+
+/// The CPU has AVX2 and FMA. For floats only: no integer kernel may fuse the one product that it rounds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fma(());
+
+impl Fma {
+    pub(crate) fn detect() -> Option<Fma> {
+        #[cfg(feature = "std")]
+        let found = std::arch::is_x86_feature_detected!("fma");
+        #[cfg(not(feature = "std"))]
+        let found = cfg!(target_feature = "fma");
+        Avx2::detect().filter(|_| found).map(|_| Fma(()))
     }
 }
