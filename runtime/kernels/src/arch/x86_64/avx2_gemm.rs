@@ -154,6 +154,6 @@ unsafe fn tile<const R: usize, const V: usize, const WIDE: bool>(t: &Line<i16>) 
                 }
             }
         }
-        Rails::new(t.y_zero).finish(&acc, t);
+        Rails::new(t.y_zero).finish(acc, t);
     }
 }

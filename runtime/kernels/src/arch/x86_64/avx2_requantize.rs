@@ -66,13 +66,13 @@ impl Rails {
     }
 
     /// Requantizes and writes a tile: sums of `R` pixels x `8 * V` channels (`V` is 1 or 2), whose multipliers lie behind `8 * V` biases
-    /// at `t.head`.
+    /// at `t.head`. By value: were it not inlined, sums behind a reference would live in memory through the whole inner loop.
     ///
     /// # Safety
     /// Those of `Gemm::line`, with `pixels` = `R` and `width` = `8 * V`.
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub(super) unsafe fn finish<X, const R: usize, const V: usize>(self, acc: &[[__m256i; V]; R], t: &Line<X>) {
+    pub(super) unsafe fn finish<X, const R: usize, const V: usize>(self, acc: [[__m256i; V]; R], t: &Line<X>) {
         // SAFETY: the caller's promise: 8 * V multipliers are readable, `channels` outputs of each pixel writable.
         unsafe {
             let scales = t.head.add(32 * V).cast::<f32>();

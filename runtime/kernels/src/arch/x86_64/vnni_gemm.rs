@@ -152,7 +152,7 @@ macro_rules! gemm {
                             }
                         }
                     }
-                    Rails::new(t.y_zero).finish(&acc, t);
+                    Rails::new(t.y_zero).finish(acc, t);
                 }
             }
         }
