@@ -66,12 +66,12 @@ impl Rails {
     }
 
     /// Requantizes and writes a tile: sums of `R` pixels x `8 * V` channels (`V` is 1 or 2), whose multipliers lie behind `8 * V` biases
-    /// at `t.head`. By value: were it not inlined, sums behind a reference would live in memory through the whole inner loop.
+    /// at `t.head`. Always inlined, which a function with `target_feature` cannot promise: a call would send the sums through memory, and
+    /// behind a reference they would live there through the whole inner loop.
     ///
     /// # Safety
-    /// Those of `Gemm::line`, with `pixels` = `R` and `width` = `8 * V`.
-    #[inline]
-    #[target_feature(enable = "avx2")]
+    /// The CPU has AVX2; those of `Gemm::line`, with `pixels` = `R` and `width` = `8 * V`.
+    #[inline(always)]
     pub(super) unsafe fn finish<X, const R: usize, const V: usize>(self, acc: [[__m256i; V]; R], t: &Line<X>) {
         // SAFETY: the caller's promise: 8 * V multipliers are readable, `channels` outputs of each pixel writable.
         unsafe {
