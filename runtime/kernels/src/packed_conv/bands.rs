@@ -6,7 +6,7 @@
 //! - *pixels* of a pointwise convolution, which has no rows: as above, and cut anywhere;
 //! - *patches*: for each output pixel all that it reads, one after the other. For kernels whose runs are too short.
 
-use super::drive::Gemm;
+use super::drive::{Element, Gemm};
 use super::layout::Layout;
 use super::shape::ConvShape;
 use crate::image::{Image, Window};
@@ -65,7 +65,7 @@ impl Bands {
             (false, false) => Kind::Rows,
         };
         let [stride, reach] = [window.stride[0], (window.kernel[0] - 1) * window.dilation[0] + 1];
-        let as_it_lies = G::IN_PLACE && window.pad == [0; 4] && layout.runs_are_whole();
+        let as_it_lies = G::X::STORED && window.pad == [0; 4] && layout.runs_are_whole();
         let padded_columns = (out.w - 1) * window.stride[1] + (window.kernel[1] - 1) * window.dilation[1] + 1;
         let pitch = if as_it_lies { x.w * x.c } else { padded_columns * x.c };
         let pixel_step = match kind {
@@ -143,20 +143,20 @@ impl Bands {
         for (row, to) in to.chunks_exact_mut(self.pitch).take(self.input_rows(band)).enumerate() {
             let iy = (band.first * self.window.stride[0] + row).checked_sub(top).filter(|&iy| iy < h);
             let Some(iy) = iy else {
-                to.fill(G::element(x_zero));
+                to.fill(G::X::of(x_zero));
                 continue;
             };
             let (padding, to) = to.split_at_mut(before);
-            padding.fill(G::element(x_zero));
+            padding.fill(G::X::of(x_zero));
             let (inside, padding) = to.split_at_mut(there);
             gemm.bring(&x[iy * w * c..][..there], inside);
-            padding.fill(G::element(x_zero));
+            padding.fill(G::X::of(x_zero));
         }
     }
 
     fn copy_patches<G: Gemm>(&self, gemm: G, band: &Band, x: &[i8], x_zero: i8, to: &mut [G::X]) {
         let (Image { h, w, c }, [kh, kw], window) = (self.x, self.window.kernel, &self.window);
-        let (zero, run) = (G::element(x_zero), kw * c);
+        let (zero, run) = (G::X::of(x_zero), kw * c);
         // Output columns whose kernel rows lie inside the image in one piece.
         let ([left, stride], reach) = ([window.pad[1], window.stride[1]], (kw - 1) * window.dilation[1] + 1);
         let first = left.div_ceil(stride).min(self.columns);
@@ -207,7 +207,7 @@ fn bring_short<G: Gemm>(gemm: G, from: &[i8], to: &mut [G::X]) {
 /// The first and the last `N` elements.
 #[inline(always)]
 fn bring_ends<G: Gemm, const N: usize>(from: &[i8], to: &mut [G::X]) {
-    let ends = [from.first_chunk::<N>(), from.last_chunk::<N>()].map(|end| end.map(|end| end.map(G::element)));
+    let ends = [from.first_chunk::<N>(), from.last_chunk::<N>()].map(|end| end.map(|end| end.map(G::X::of)));
     if let (Some(to), Some(end)) = (to.first_chunk_mut::<N>(), ends[0]) {
         *to = end;
     }

@@ -5,42 +5,92 @@ use super::bands::{Band, Bands};
 use super::layout::{Layout, Panel};
 use super::shape::ConvShape;
 
+/// What an inner loop reads activations as: the stored value plus `OFFSET`.
+pub(crate) trait Element: Copy {
+    /// What is added.
+    const OFFSET: i32;
+    /// Whether it is the stored value itself, so that activations can be read where they lie.
+    const STORED: bool;
+
+    /// A stored activation.
+    fn of(x: i8) -> Self;
+
+    /// Activations where they lie, when `STORED`; else nothing.
+    fn where_they_lie(x: &[i8]) -> &[Self];
+}
+
+impl Element for i8 {
+    const OFFSET: i32 = 0;
+    const STORED: bool = true;
+
+    fn of(x: i8) -> i8 {
+        x
+    }
+
+    fn where_they_lie(x: &[i8]) -> &[i8] {
+        x
+    }
+}
+
+impl Element for i16 {
+    const OFFSET: i32 = 0;
+    const STORED: bool = false;
+
+    fn of(x: i8) -> i16 {
+        x as i16
+    }
+
+    fn where_they_lie(_: &[i8]) -> &[i16] {
+        &[]
+    }
+}
+
+impl Element for u8 {
+    const OFFSET: i32 = 128;
+    const STORED: bool = false;
+
+    fn of(x: i8) -> u8 {
+        x as u8 ^ 0x80
+    }
+
+    fn where_they_lie(_: &[i8]) -> &[u8] {
+        &[]
+    }
+}
+
 /// The inner loop of one path, and how it wants its operands.
 pub(crate) trait Gemm: Copy {
     /// What it reads activations as.
-    type X: Copy;
+    type X: Element;
     /// Output channels of a panel; half a panel is possible too.
     const NR: usize;
     /// Neighbouring inputs of one channel that lie side by side in a panel.
     const KR: usize;
     /// Most pixels of a tile.
     const ROWS: usize;
-    /// What [`Gemm::element`] adds to a stored activation.
-    const X_OFFSET: i32;
-    /// Whether `X` is i8, and activations can be read where they lie.
-    const IN_PLACE: bool;
-    /// Elements of `X` that stay in the first cache beside a panel.
-    const BAND: usize;
+    /// Elements of `X` that stay in the first cache beside a panel: by default half of 32 KiB.
+    const BAND: usize = (16 << 10) / size_of::<Self::X>();
     /// Bytes that a weight takes once [`Gemm::widen`] brought its panel to scratch; 0 when panels are read as packed.
-    const WIDE: usize;
+    const WIDE: usize = 0;
 
     /// The channel of a panel of `width` channels that a lane computes.
-    fn channel_of_lane(self, width: usize, lane: usize) -> usize;
+    fn channel_of_lane(self, _width: usize, lane: usize) -> usize {
+        lane
+    }
 
-    /// A stored activation as the inner loop reads it.
-    fn element(x: i8) -> Self::X;
-
-    /// Many of them; the slices have one length.
-    fn bring(self, from: &[i8], to: &mut [Self::X]);
-
-    /// Activations where they lie, when `IN_PLACE`.
-    fn in_place(x: &[i8]) -> &[Self::X];
+    /// Stored activations as the inner loop reads them; the slices have one length.
+    fn bring(self, from: &[i8], to: &mut [Self::X]) {
+        assert_eq!(from.len(), to.len());
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to = Self::X::of(from);
+        }
+    }
 
     /// Brings the weights of a packed step, `(width, KR)`, into the order of the inner loop, where that is another.
     fn arrange(self, _step: &mut [i8]) {}
 
     /// Brings a panel's weights to scratch, `WIDE` bytes each.
-    fn widen(self, from: &[i8], to: &mut [i8]);
+    fn widen(self, _from: &[i8], _to: &mut [i8]) {}
 
     /// Computes a line of pixels against a panel of `width` channels (`NR` or `NR / 2`).
     ///
@@ -129,7 +179,7 @@ pub(crate) fn run<G: Gemm>(gemm: G, c: &PackedConv<'_>, y: &mut [i8], scratch: &
     for index in 0..bands.count {
         let band = bands.band(index);
         let x = if bands.copied_len == 0 {
-            G::in_place(&c.x[bands.in_place(&band)])
+            G::X::where_they_lie(&c.x[bands.in_place(&band)])
         } else {
             bands.copy(gemm, &band, c.x, c.x_zero, copied);
             &copied[..bands.copied_len]

@@ -15,7 +15,7 @@
 //! exist have weights of 0.
 
 use super::Weights;
-use super::drive::Gemm;
+use super::drive::{Element, Gemm};
 use super::shape::{ConvShape, Runs};
 
 /// Elements of the largest row of patches that is gathered.
@@ -138,7 +138,7 @@ impl<G: Gemm> Layout<G> {
             for lane in 0..width {
                 let (b, s) = channel(lane).map_or((0, 1.0), |c| {
                     let sum = |w: &[i8]| w.iter().fold(0i32, |sum, &w| sum.wrapping_add(w as i32));
-                    let shift = G::X_OFFSET.wrapping_mul(sum(&w.weights[c * depth..][..depth]));
+                    let shift = G::X::OFFSET.wrapping_mul(sum(&w.weights[c * depth..][..depth]));
                     (i32::from_le_bytes(w.bias[c]).wrapping_sub(shift), f32::from_le_bytes(w.scale[c]))
                 });
                 put(&mut bias[4 * lane..][..4], b.to_ne_bytes());

@@ -23,29 +23,6 @@ impl Gemm for Neon {
     const NR: usize = 16;
     const KR: usize = 4;
     const ROWS: usize = 4;
-    const X_OFFSET: i32 = 0;
-    const IN_PLACE: bool = true;
-    /// Half of a first cache of 32 KiB.
-    const BAND: usize = 16 << 10;
-    const WIDE: usize = 0;
-
-    fn channel_of_lane(self, _width: usize, lane: usize) -> usize {
-        lane
-    }
-
-    fn element(x: i8) -> i8 {
-        x
-    }
-
-    fn bring(self, from: &[i8], to: &mut [i8]) {
-        to.copy_from_slice(from);
-    }
-
-    fn in_place(x: &[i8]) -> &[i8] {
-        x
-    }
-
-    fn widen(self, _from: &[i8], _to: &mut [i8]) {}
 
     fn arrange(self, step: &mut [i8]) {
         for vector in step.as_chunks_mut::<16>().0 {

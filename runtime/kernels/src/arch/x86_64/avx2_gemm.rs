@@ -18,8 +18,6 @@ impl Gemm for Avx2 {
     const NR: usize = 16;
     const KR: usize = 2;
     const ROWS: usize = 4;
-    const X_OFFSET: i32 = 0;
-    const IN_PLACE: bool = false;
     /// 24 KiB of a first cache of 32.
     const BAND: usize = 12 << 10;
     const WIDE: usize = 2;
@@ -28,17 +26,9 @@ impl Gemm for Avx2 {
         if width == 16 { channel_of_lane(lane) } else { lane }
     }
 
-    fn element(x: i8) -> i16 {
-        x as i16
-    }
-
     fn bring(self, from: &[i8], to: &mut [i16]) {
         // SAFETY: holding an `Avx2` means that `Avx2::detect` saw the feature on this CPU.
         unsafe { widen(from, to) }
-    }
-
-    fn in_place(_: &[i8]) -> &[i16] {
-        &[]
     }
 
     fn widen(self, from: &[i8], to: &mut [i8]) {

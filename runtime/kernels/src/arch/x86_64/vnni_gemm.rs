@@ -50,30 +50,17 @@ macro_rules! gemm {
             const NR: usize = 16;
             const KR: usize = 4;
             const ROWS: usize = 4;
-            const X_OFFSET: i32 = 128;
-            const IN_PLACE: bool = false;
             /// 24 KiB of a first cache of 32.
             const BAND: usize = 24 << 10;
-            const WIDE: usize = 0;
 
             fn channel_of_lane(self, width: usize, lane: usize) -> usize {
                 self.0.channel_of_lane(width, lane)
-            }
-
-            fn element(x: i8) -> u8 {
-                x as u8 ^ 0x80
             }
 
             fn bring(self, from: &[i8], to: &mut [u8]) {
                 // SAFETY: the token means that detection saw the features on this CPU.
                 unsafe { $loops::flip(from, to) }
             }
-
-            fn in_place(_: &[i8]) -> &[u8] {
-                &[]
-            }
-
-            fn widen(self, _from: &[i8], _to: &mut [i8]) {}
 
             unsafe fn line(self, width: usize, line: &Line<u8>) {
                 // SAFETY: the features as in `bring`; the rest is the caller's promise, handed on.
