@@ -79,12 +79,12 @@ fn accumulate<const PAIRS: bool>(acc: int32x4_t, d: [int8x16_t; 2], w: int8x16_t
 }
 
 /// A step of whole tiles: both `dup`s of each pixel, then four products at a time under way, since an in-order core (Cortex-A53) would
-/// wait for each result of a chain. `$a` and `$b` are the halfwords of the sixteen inputs that the step takes.
+/// wait for each result of a chain. `$at` is where its weights lie, `$a` and `$b` are the halfwords of the sixteen inputs that the step takes.
 macro_rules! quad {
-    ($a:literal, $b:literal) => {
+    ($at:literal, $a:literal, $b:literal) => {
         concat!(
-            "ldp {w0:q}, {w1:q}, [{w}], #32\n",
-            "ldp {w2:q}, {w3:q}, [{w}], #32\n",
+            "ldp {w0:q}, {w1:q}, [{w}, #", $at, "]\n",
+            "ldp {w2:q}, {w3:q}, [{w}, #", $at, " + 32]\n",
             quad!(@ "{x0:v}", $a, $b, "{a00:v}", "{a01:v}", "{a02:v}", "{a03:v}"),
             quad!(@ "{x1:v}", $a, $b, "{a10:v}", "{a11:v}", "{a12:v}", "{a13:v}"),
             quad!(@ "{x2:v}", $a, $b, "{a20:v}", "{a21:v}", "{a22:v}", "{a23:v}"),
@@ -135,10 +135,11 @@ unsafe fn fours_4x16(
             "ldr {x2:q}, [{x}, {s2}]",
             "ldr {x3:q}, [{x}, {s3}]",
             "add {x}, {x}, #16",
-            quad!("0", "1"),
-            quad!("2", "3"),
-            quad!("4", "5"),
-            quad!("6", "7"),
+            quad!("0", "0", "1"),
+            quad!("64", "2", "3"),
+            quad!("128", "4", "5"),
+            quad!("192", "6", "7"),
+            "add {w}, {w}, #256",
             "subs {fours}, {fours}, #1",
             "b.ne 2b",
             a00 = inout(vreg) acc[0][0], a01 = inout(vreg) acc[0][1], a02 = inout(vreg) acc[0][2], a03 = inout(vreg) acc[0][3],

@@ -61,12 +61,12 @@ unsafe fn line_of<const V: usize>(line: &Line<i8>) {
     }
 }
 
-/// A step of whole tiles: four inputs, the words `$lane` of sixteen.
+/// A step of whole tiles: weights at `$at`, four inputs, the words `$lane` of sixteen.
 macro_rules! quad {
-    ($lane:literal) => {
+    ($at:literal, $lane:literal) => {
         concat!(
-            "ldp {w0:q}, {w1:q}, [{w}], #32\n",
-            "ldp {w2:q}, {w3:q}, [{w}], #32\n",
+            "ldp {w0:q}, {w1:q}, [{w}, #", $at, "]\n",
+            "ldp {w2:q}, {w3:q}, [{w}, #", $at, " + 32]\n",
             quad!(@ "{w0:v}", $lane, "{a00:v}", "{a10:v}", "{a20:v}", "{a30:v}"),
             quad!(@ "{w1:v}", $lane, "{a01:v}", "{a11:v}", "{a21:v}", "{a31:v}"),
             quad!(@ "{w2:v}", $lane, "{a02:v}", "{a12:v}", "{a22:v}", "{a32:v}"),
@@ -106,10 +106,11 @@ unsafe fn fours_4x16(
             "ldr {x2:q}, [{x}, {s2}]",
             "ldr {x3:q}, [{x}, {s3}]",
             "add {x}, {x}, #16",
-            quad!("0"),
-            quad!("1"),
-            quad!("2"),
-            quad!("3"),
+            quad!("0", "0"),
+            quad!("64", "1"),
+            quad!("128", "2"),
+            quad!("192", "3"),
+            "add {w}, {w}, #256",
             "subs {fours}, {fours}, #1",
             "b.ne 2b",
             a00 = inout(vreg) acc[0][0], a01 = inout(vreg) acc[0][1], a02 = inout(vreg) acc[0][2], a03 = inout(vreg) acc[0][3],
