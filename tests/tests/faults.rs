@@ -288,6 +288,13 @@ fn an_option_that_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn a_kernel_path_that_this_cpu_has_not_is_refused() {
+    let world = World::new();
+    let says = ["LIMBECK_ISA=abacus", "this CPU has the paths portable"];
+    Ended::of(world.command("board list").env("LIMBECK_ISA", "abacus")).expect(2, &says);
+}
+
+#[test]
 fn an_unknown_board_gets_the_nearest_name() {
     let world = World::new();
     world.refuses("board show hots", 2, &["no board `hots`, did you mean `host`?", "qemu-aarch64"]);

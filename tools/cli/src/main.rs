@@ -74,6 +74,10 @@ enum Verb {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let console = Console::start(arguments.quiet, arguments.verbose);
+    // A path that this CPU has not is the caller's mistake, and no model's.
+    if let Err(error) = limbeck_engine::path() {
+        return exit::report(&exit::usage(error.to_string()));
+    }
     let result = match arguments.verb {
         Verb::Demo(a) => verbs::demo::run(&a, &console),
         Verb::Pipeline(a) => verbs::pipeline::run(&a, &console),
