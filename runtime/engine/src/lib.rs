@@ -31,6 +31,7 @@ mod student;
 pub use compile::{Compiled, FloatNode, Region, compile};
 pub use error::{EngineError, guarded};
 pub use facts::{Fact, infer};
+pub use limbeck_kernels::float::FloatIsa;
 pub use limbeck_plan::Isa;
 pub use net::{Net, Worker, input_shape};
 pub use normalise::normalise;

@@ -6,6 +6,7 @@ use tract_onnx::tract_core::internal::DimLike;
 use tract_onnx::tract_core::ops::Cost;
 use tract_onnx::tract_core::ops::source::TypedSource;
 
+use crate::float::Work;
 use crate::plan_op::PlanOp;
 
 /// One step of a run.
@@ -15,7 +16,7 @@ pub struct Step {
     pub name: String,
     /// What kind of work it is: `conv 1x1`, `depthwise 3x3`, `add`, `quantize`, `float DepthWise`, …
     pub class: String,
-    /// What computes it: a path of the int8 plan, or `tract`.
+    /// What computes it: a path of the int8 plan or of our float convolutions, or `tract`.
     pub path: &'static str,
     /// Is it computed in integers? Crossing into them and out of them is not.
     pub integer: bool,
@@ -106,6 +107,10 @@ pub(crate) fn of_graph(net: &TypedRunnableModel) -> Vec<Step> {
         if let Some(plan) = node.op_as::<PlanOp>() {
             steps.extend(of_plan(&plan.packed()));
             step.class = "in and out of tract".into();
+        }
+        if let Some(work) = crate::float::work(node) {
+            step.bytes += work.packed_bytes;
+            Work { class: step.class, path: step.path, macs: step.macs, packed_bytes: step.packed_bytes } = work;
         }
         steps.push(step);
     }

@@ -17,6 +17,21 @@ mod pixels;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::optim::Optimizer;
 
+/// What one of our operators does in a run.
+pub(crate) struct Work {
+    /// As in [`crate::steps::Step`].
+    pub(crate) class: String,
+    /// A float path.
+    pub(crate) path: &'static str,
+    pub(crate) macs: u64,
+    pub(crate) packed_bytes: u64,
+}
+
+/// Of a node that is ours.
+pub(crate) fn work(node: &TypedNode) -> Option<Work> {
+    node.op_as::<operator::FloatConv>().map(|conv| conv.work())
+}
+
 /// The same function, with our operators where they are faster.
 pub(crate) fn with_own_convolutions(mut model: TypedModel) -> TractResult<TypedModel> {
     let Some(isa) = limbeck_kernels::float::FloatIsa::detect_fast() else { return Ok(model) };

@@ -10,6 +10,7 @@ use limbeck_kernels::float::depthwise_f32::{self, DepthwiseF32};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 
+use super::Work;
 use super::fuse::Chain;
 use super::outputs::Outputs;
 
@@ -54,6 +55,22 @@ impl FloatConv {
             bounds: chain.bounds,
             scratch: Arc::default(),
             outputs: outputs.clone(),
+        }
+    }
+
+    /// What `inspect` and `profile` say of it.
+    pub(super) fn work(&self) -> Work {
+        let [kh, kw] = self.shape.window.kernel;
+        let y = self.shape.y();
+        let (kind, terms, packed) = match &*self.weights {
+            Weights::Dense(packed) => ("conv", self.shape.x.c * self.shape.window.taps(), packed.len()),
+            Weights::Depthwise { w, .. } => ("depthwise", self.shape.window.taps(), w.len()),
+        };
+        Work {
+            class: format!("float {kind} {kh}x{kw}"),
+            path: self.isa.name(),
+            macs: (self.batch * y.len() * terms) as u64,
+            packed_bytes: (packed * size_of::<f32>()) as u64,
         }
     }
 
