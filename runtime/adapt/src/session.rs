@@ -2,6 +2,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::error::AdaptError;
+use crate::estimate::MemoryEstimate;
 use crate::opened::Opened;
 use crate::optimiser::{Optimiser, OptimiserState, clip, cosine};
 use crate::recipe::Recipe;
@@ -103,6 +104,12 @@ impl Session {
         })
     }
 
+    /// What the run holds at its fullest moment, predicted.
+    pub fn memory(&self) -> MemoryEstimate {
+        let all = self.opened.model.parameters() as u64 * 4;
+        MemoryEstimate::new(self.net.shape().size(), &self.opened.parameters, all, &self.recipe)
+    }
+
     /// The differentiated model.
     pub fn net(&self) -> &TrainingNet {
         &self.net
@@ -176,7 +183,7 @@ impl Session {
         let samples = indices.len();
         self.step += 1;
         let so_far = self.sums.means();
-        if self.step % an_epoch == 0 || self.step == self.total {
+        if self.step.is_multiple_of(an_epoch) || self.step == self.total {
             self.epochs.push(so_far);
             self.sums = Sums::default();
         }
@@ -198,12 +205,17 @@ impl Session {
 
     /// Everything that decides how the run goes on, as bytes for [`crate::CheckpointStore`].
     pub fn checkpoint(&self) -> Vec<u8> {
-        let OptimiserState { first, second, steps } = self.values.optimiser.state().clone();
+        let OptimiserState { first, second, steps } = self.values.optimiser.state();
         let mut sums = vec![self.sums.loss.to_bits(), self.sums.agreement.to_bits(), self.sums.samples as u64];
         sums.extend(self.epochs.iter().flat_map(|e| [e.loss.to_bits(), e.agreement.to_bits()]));
-        let lists = [self.opened.parameters.values.clone(), first, second, self.values.average.clone()];
         let (step, total) = (self.step as u64, self.total as u64);
-        Checkpoint { identity: self.identity.clone(), step, total, sums, optimiser_steps: steps, lists }.emit()
+        let (identity, optimiser_steps) = (self.identity.clone(), *steps);
+        Checkpoint { identity, step, total, sums, optimiser_steps, ..Checkpoint::default() }.emit_with([
+            &self.opened.parameters.values,
+            first,
+            second,
+            &self.values.average,
+        ])
     }
 
     /// Go on from there, to the same bits as if the run had not been interrupted.
@@ -256,9 +268,9 @@ impl Sums {
 }
 
 /// The same samples with inputs divided by a power of two.
-struct Scaled<'a> {
-    examples: &'a dyn Examples,
-    scale: f32,
+pub(crate) struct Scaled<'a> {
+    pub(crate) examples: &'a dyn Examples,
+    pub(crate) scale: f32,
 }
 
 impl Examples for Scaled<'_> {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use limbeck_engine::onnx::{Dim, Model, Value};
-use limbeck_engine::{guarded, typed_model};
+use limbeck_engine::{EngineError, guarded, typed_model};
 use tract_core::internal::*;
 use tract_core::ops::cnn::{Conv, Deconv};
 use tract_core::ops::einsum::EinSum;
@@ -19,6 +19,7 @@ use tract_core::ops::einsum::EinSum;
 use crate::cuts::{CutFormat, Cuts};
 use crate::differentiate::differentiate;
 use crate::error::AdaptError;
+use crate::estimate::Size;
 use crate::loss::Loss;
 use crate::memory;
 use crate::ops::with_f32;
@@ -58,6 +59,8 @@ pub struct CutOptions {
 pub struct Shape {
     /// Nodes of the optimised training graph.
     pub nodes: usize,
+    /// Nodes of the frozen part, optimised.
+    pub prefix_nodes: usize,
     /// Lengths of the values that cross from the frozen part; empty where nothing is frozen.
     pub cut: Vec<usize>,
     /// Multiply-accumulates of the frozen part, forward.
@@ -66,6 +69,12 @@ pub struct Shape {
     pub suffix_macs: u64,
     /// Bytes of activations, gradients and packed weights at the fullest moment of a step, a thread; predicted from the graph.
     pub step_bytes: u64,
+}
+
+impl Shape {
+    pub(crate) fn size(&self) -> Size {
+        Size { nodes: (self.nodes + self.prefix_nodes) as u64, step_bytes: self.step_bytes }
+    }
 }
 
 /// A differentiated model, ready to take steps.
@@ -120,16 +129,9 @@ impl TrainingNet {
         cuts: Option<&CutOptions>,
     ) -> Result<TrainingNet, AdaptError> {
         let input_shape = limbeck_engine::input_shape(model, 1)?;
-        let mut opened = model.clone();
-        // Trained constants become inputs: tract then neither folds nor merges them, whatever their values.
-        for (name, dims) in parameters.names().iter().zip(parameters.dims()) {
-            opened.graph.initializers.remove(name);
-            let dims = dims.iter().map(|&d| Dim::Known(d)).collect();
-            opened.graph.inputs.push(Value::f32(name, dims));
-        }
         let failed = AdaptError::tract;
         let prepared = guarded("prepared it", || {
-            let forward = typed_model(&opened, &input_shape)?;
+            let forward = forward(model, parameters)?;
             Ok(Prepared::new(forward, loss))
         })??;
         let Prepared { prefix, plan, cut: cut_shapes, shape } = prepared;
@@ -264,6 +266,17 @@ impl TrainingNet {
     }
 }
 
+/// The model with its parameters as inputs after x: tract then neither folds nor merges them, whatever their values.
+pub(crate) fn forward(model: &Model, parameters: &Parameters) -> Result<TypedModel, EngineError> {
+    let mut opened = model.clone();
+    for (name, dims) in parameters.names().iter().zip(parameters.dims()) {
+        opened.graph.initializers.remove(name);
+        let dims = dims.iter().map(|&d| Dim::Known(d)).collect();
+        opened.graph.inputs.push(Value::f32(name, dims));
+    }
+    typed_model(&opened, &limbeck_engine::input_shape(model, 1)?)
+}
+
 fn tensor(shape: &[usize], values: &[f32]) -> Result<TValue, AdaptError> {
     let tensor = Tensor::from_shape(shape, values).map_err(AdaptError::tract("cannot take this sample"))?;
     Ok(tensor.into_tvalue())
@@ -301,7 +314,8 @@ impl Prepared {
         };
         let macs = |m: Option<&TypedModel>| m.map_or(Ok(0), memory::macs).map_err(preparing());
         let (prefix_macs, suffix_macs) = (macs(prefix.as_ref())?, macs(Some(&suffix))?);
-        let plan = differentiate(&suffix, cut.len().max(1), loss)?;
+        let trained = suffix.input_outlets().map_err(preparing())?[cut.len().max(1)..].to_vec();
+        let plan = differentiate(&suffix, &trained, loss)?;
         let plan = plan.into_optimized().and_then(|m| m.into_runnable()).map_err(preparing())?;
         let prefix = prefix.map(|p| p.into_optimized().and_then(|m| m.into_runnable()));
         let prefix = prefix.transpose().map_err(preparing())?;
@@ -309,6 +323,7 @@ impl Prepared {
         let step_bytes = peak(&plan)?.max(prefix.as_ref().map_or(Ok(0), peak)?);
         let shape = Shape {
             nodes: plan.model().nodes().len(),
+            prefix_nodes: prefix.as_ref().map_or(0, |p| p.model().nodes().len()),
             cut: cut.iter().map(|shape| shape.iter().product()).collect(),
             prefix_macs,
             suffix_macs,
