@@ -43,6 +43,6 @@ pub use cuts::CutFormat;
 pub use error::AdaptError;
 pub use estimate::MemoryEstimate;
 pub use session::{Epoch, Session, StepReport};
-pub use step::{BatchGradient, CutOptions, Examples, Shape, TrainingNet};
+pub use step::{BatchGradient, CutChoice, CutOptions, Examples, Shape, TrainingNet};
 // What survives
 pub use checkpoint::CheckpointStore;

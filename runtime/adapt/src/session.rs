@@ -6,7 +6,7 @@ use crate::estimate::MemoryEstimate;
 use crate::opened::Opened;
 use crate::optimiser::{Optimiser, OptimiserState, clip, cosine};
 use crate::recipe::Recipe;
-use crate::step::{BatchGradient, CutOptions, Examples, TrainingNet};
+use crate::step::{BatchGradient, CutChoice, CutOptions, Examples, TrainingNet};
 use crate::visits::Visits;
 use limbeck_engine::onnx::Model;
 use limbeck_files::sha256_hex;
@@ -23,6 +23,7 @@ pub struct Session {
     total: usize,
     sums: Sums,
     epochs: Vec<Epoch>,
+    choice: Option<CutChoice>,
     /// The epoch whose order this is, and the order.
     order: (usize, Vec<usize>),
 }
@@ -61,7 +62,7 @@ pub struct StepReport {
 }
 
 impl Session {
-    /// Prepare a run. `data` names the examples (a hash): with model, recipe and selection it decides whether a checkpoint is of this run.
+    /// Prepare a run. With `cuts`, what the frozen part makes is kept there if that pays ([`Session::cut_choice`]). `data` names the examples (a hash): with model, recipe and selection it decides whether a checkpoint is of this run.
     pub fn new(
         opened: Opened,
         recipe: &Recipe,
@@ -72,8 +73,13 @@ impl Session {
         if visits.samples.is_empty() {
             return Err(AdaptError::Unsuitable("there is no sample to train on".into()));
         }
-        let net = TrainingNet::with_cuts(&opened.model, &opened.parameters, &recipe.loss, recipe.threads, cuts)?;
-        let format = cuts.filter(|_| net.has_frozen_part()).map(|c| c.format);
+        let mut net = TrainingNet::new(&opened.model, &opened.parameters, &recipe.loss, recipe.threads)?;
+        let choice = cuts.map(|cuts| net.shape().cut_choice(cuts, net.input_len(), recipe.epochs));
+        let kept = cuts.filter(|_| choice.as_ref().is_some_and(|c| c.kept));
+        if let Some(cuts) = kept {
+            net.keep_cuts(&opened.model, &opened.parameters, cuts)?;
+        }
+        let format = kept.map(|c| c.format);
         let identity = [
             sha256_hex(&opened.model.emit()),
             opened.parameters.names().join(","),
@@ -100,6 +106,7 @@ impl Session {
             total,
             sums: Sums::default(),
             epochs: vec![],
+            choice,
             order: (usize::MAX, vec![]),
         })
     }
@@ -113,6 +120,11 @@ impl Session {
     /// The differentiated model.
     pub fn net(&self) -> &TrainingNet {
         &self.net
+    }
+
+    /// Whether the frozen part runs once a sample, where that was asked for.
+    pub fn cut_choice(&self) -> Option<&CutChoice> {
+        self.choice.as_ref()
     }
 
     /// What is trained.

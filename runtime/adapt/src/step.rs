@@ -52,7 +52,23 @@ pub struct CutOptions {
     pub records: u64,
     /// How values are kept.
     pub format: CutFormat,
+    /// Largest size of the file, in bytes.
+    pub limit: u64,
 }
+
+/// Whether what the frozen part makes is kept, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutChoice {
+    /// Is it kept?
+    pub kept: bool,
+    /// Bytes of the file, once it is full.
+    pub bytes: u64,
+    /// In words.
+    pub why: String,
+}
+
+/// The frozen part is worth a file if a record has no more bytes than the input, or else if it is more than this share of a step.
+const PREFIX_SHARE: f64 = 0.3;
 
 /// What is computed in a step, apart from the values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +88,27 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Does it pay to keep the cut, where each sample is shown `epochs` times? Reading a record costs what its bytes cost; running the frozen
+    /// part costs its share of a step, whose backward pass is taken for twice its forward pass (reference/training.md §1).
+    pub fn cut_choice(&self, options: &CutOptions, input_len: usize, epochs: usize) -> CutChoice {
+        let record = options.format.record_bytes(&self.cut);
+        let bytes = record.saturating_mul(options.records);
+        let share = self.prefix_macs as f64 / (self.prefix_macs + 3 * self.suffix_macs).max(1) as f64;
+        let of_a_step = format!("the frozen part is {:.0} % of a step", share * 100.0);
+        let (kept, why) = if self.cut.is_empty() {
+            (false, "no part of the model is frozen from its input on".into())
+        } else if epochs < 2 {
+            (false, "each sample is shown once".into())
+        } else if bytes > options.limit {
+            (false, format!("it would take {bytes} bytes and may take {}", options.limit))
+        } else if record <= 4 * input_len as u64 {
+            (true, format!("{of_a_step}, and {record} bytes a sample are read instead of {}", 4 * input_len))
+        } else {
+            (share > PREFIX_SHARE, format!("{of_a_step}; {record} bytes a sample"))
+        };
+        CutChoice { kept, bytes, why }
+    }
+
     pub(crate) fn size(&self) -> Size {
         Size { nodes: (self.nodes + self.prefix_nodes) as u64, step_bytes: self.step_bytes }
     }
@@ -117,17 +154,6 @@ impl TrainingNet {
     /// Differentiate a normalised model with respect to `parameters`, for `threads` threads. The frozen part, if there is one, runs anew
     /// for each sample.
     pub fn new(model: &Model, parameters: &Parameters, loss: &Loss, threads: usize) -> Result<TrainingNet, AdaptError> {
-        TrainingNet::with_cuts(model, parameters, loss, threads, None)
-    }
-
-    /// The same; with `cuts` the frozen part runs once an index.
-    pub fn with_cuts(
-        model: &Model,
-        parameters: &Parameters,
-        loss: &Loss,
-        threads: usize,
-        cuts: Option<&CutOptions>,
-    ) -> Result<TrainingNet, AdaptError> {
         let input_shape = limbeck_engine::input_shape(model, 1)?;
         let failed = AdaptError::tract;
         let prepared = guarded("prepared it", || {
@@ -145,15 +171,23 @@ impl TrainingNet {
         };
         let workers = (0..threads.max(1)).map(|_| Ok(Mutex::new(started()?)));
         let workers = workers.collect::<TractResult<_>>().map_err(failed("cannot start the training graph"))?;
-        let cuts = match cuts {
-            Some(options) if prefix.is_some() => {
-                let identity = prefix_identity(model, parameters, options);
-                Some(Cuts::open(&options.path, &identity, options.records, &shape.cut, options.format)?)
-            }
-            _ => None,
-        };
         let has_prefix = prefix.is_some();
-        Ok(TrainingNet { plan, input_shape, logits_shape, cut_shapes, shape, workers, cuts, has_prefix })
+        Ok(TrainingNet { plan, input_shape, logits_shape, cut_shapes, shape, workers, cuts: None, has_prefix })
+    }
+
+    /// Run the frozen part, if there is one, once an index from now on. `model` and `parameters` are those that this was made of.
+    pub fn keep_cuts(
+        &mut self,
+        model: &Model,
+        parameters: &Parameters,
+        options: &CutOptions,
+    ) -> Result<(), AdaptError> {
+        if self.has_prefix {
+            let identity = prefix_identity(model, parameters, options);
+            let lens = &self.shape.cut;
+            self.cuts = Some(Cuts::open(&options.path, &identity, options.records, lens, options.format)?);
+        }
+        Ok(())
     }
 
     /// Elements of one input sample.
