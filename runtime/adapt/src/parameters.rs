@@ -23,7 +23,7 @@ impl Parameters {
                 "Conv" | "ConvTranspose" | "Gemm" => &[1, 2][..],
                 "LayerNormalization" | "RMSNormalization" | "InstanceNormalization" | "GroupNormalization" => &[1, 2],
                 "PRelu" => &[1],
-                "MatMul" | "Add" | "Mul" => &[0, 1][..],
+                "MatMul" | "Einsum" | "Add" | "Mul" => &[0, 1],
                 _ => &[],
             };
             for name in slots.iter().filter_map(|&slot| node.input(slot)) {

@@ -62,6 +62,8 @@ struct Training {
 /// A network and what PyTorch says of it.
 struct Golden {
     model: Model,
+    /// Number of the first sample, and how many there are.
+    first: usize,
     batch: usize,
     tensors: Vec<Drawn>,
     cases: BTreeMap<String, Case>,
@@ -77,6 +79,7 @@ impl Golden {
         };
         let mut golden = Golden {
             model: Model::read(file("onnx")).unwrap(),
+            first: 0,
             batch: 0,
             tensors: vec![],
             cases: BTreeMap::new(),
@@ -89,7 +92,7 @@ impl Golden {
             let number = |i: usize| words[i].parse::<f64>().unwrap();
             let numbers = |from: usize| words[from..].iter().map(|w| w.parse().unwrap()).collect::<Vec<f64>>();
             match words[0] {
-                "batch" => golden.batch = words[1].parse().unwrap(),
+                "batch" => (golden.first, golden.batch) = (words[1].parse().unwrap(), words[2].parse().unwrap()),
                 "tensor" => golden.tensors.push(Drawn {
                     name: words[1].into(),
                     scale: words[2].parse().unwrap(),
@@ -139,6 +142,11 @@ impl Golden {
         self.model = limbeck_engine::normalise(&self.model).unwrap();
     }
 
+    /// Numbers of the samples.
+    fn samples(&self) -> Vec<usize> {
+        (self.first..self.first + self.batch).collect()
+    }
+
     /// The network's parameters, which must be those that PyTorch trains.
     fn parameters(&self) -> Parameters {
         let parameters = Parameters::of(&self.model).unwrap();
@@ -170,7 +178,7 @@ fn norm(values: impl Iterator<Item = f64>) -> f64 {
 fn check_gradients(net: &str) -> f64 {
     let golden = Golden::read(net);
     let parameters = golden.parameters();
-    let indices: Vec<usize> = (0..golden.batch).collect();
+    let indices = golden.samples();
     let mut worst = 0f64;
     for (name, case) in &golden.cases {
         let training = TrainingNet::new(&golden.model, &parameters, &case.loss, 1).unwrap();
@@ -208,7 +216,7 @@ fn check_gradients(net: &str) -> f64 {
     worst
 }
 
-/// Ten steps of each rule, on four new samples each.
+/// Ten steps of each rule on the same samples.
 fn check_training(net: &str) {
     let golden = Golden::read(net);
     assert_eq!(golden.training.len(), 2, "{net}: two rules");
@@ -219,8 +227,7 @@ fn check_training(net: &str) {
         let decays = parameters.decays();
         let mut optimiser = Optimiser::new(training.rule, training.decay);
         for (step, &expected) in training.losses.iter().enumerate() {
-            let indices: Vec<usize> = (step * golden.batch..(step + 1) * golden.batch).collect();
-            let found = training_net.gradient(&parameters, &Streams, &indices).unwrap();
+            let found = training_net.gradient(&parameters, &Streams, &golden.samples()).unwrap();
             let loss = found.teacher_loss as f64 + found.label_loss as f64;
             let error = (loss - expected).abs() / expected;
             assert!(
@@ -277,7 +284,7 @@ fn the_tolerance_can_fail() {
     let parameters = golden.parameters();
     let case = &golden.cases["both"];
     let net = TrainingNet::new(&golden.model, &parameters, &case.loss, 1).unwrap();
-    let found = net.gradient(&parameters, &Streams, &(0..golden.batch).collect::<Vec<_>>()).unwrap();
+    let found = net.gradient(&parameters, &Streams, &golden.samples()).unwrap();
     let far = |name: &String| {
         let at = parameters.names().iter().position(|n| n == name).unwrap();
         let distance = norm(found.gradients[at].iter().zip(&golden.whole[name]).map(|(&g, &e)| g as f64 - e as f64));

@@ -80,13 +80,16 @@ fn pooling() {
             .with("pads", ints(&[pad; 4]))
     };
     let counted = Attribute::Int(1);
-    let cases: [(&str, Node, usize); 8] = [
+    let ceil = Attribute::Int(1);
+    let cases: [(&str, Node, usize); 10] = [
         ("MaxPool 2x2", window("MaxPool", 2, 2, 0), 3 * 3),
         ("MaxPool 3x3 padded", window("MaxPool", 3, 2, 1), 3 * 3),
         ("MaxPool 3x3 overlapping", window("MaxPool", 3, 1, 0), 4 * 4),
         ("AveragePool 2x2", window("AveragePool", 2, 2, 0), 3 * 3),
         ("AveragePool padded, not counted", window("AveragePool", 3, 2, 1), 3 * 3),
         ("AveragePool padded, counted", window("AveragePool", 3, 2, 1).with("count_include_pad", counted), 3 * 3),
+        ("MaxPool, rounded up", window("MaxPool", 3, 2, 0).with("ceil_mode", ceil.clone()), 3 * 3),
+        ("AveragePool, rounded up", window("AveragePool", 3, 2, 0).with("ceil_mode", ceil), 3 * 3),
         ("GlobalAveragePool", node("GlobalAveragePool"), 1),
         ("GlobalMaxPool", node("GlobalMaxPool"), 1),
     ];

@@ -131,3 +131,58 @@ fn attention() {
     b.op(node("Add"), &[&x]).unary("Gelu");
     check("attention", b.finish(tokens * 8));
 }
+
+#[test]
+fn products_by_einsum() {
+    // (equation, shape of the second operand, outputs); x is (1, 4, 5, 6). Axes that only one operand has are summed.
+    let cases: [(&str, &[usize], usize); 5] = [
+        ("nchw,dc->ndhw", &[3, 4], 3 * 30),
+        ("nchw,dc->nd", &[3, 4], 3),
+        ("nchw,hwk->nck", &[5, 6, 2], 8),
+        ("nchw,ckd->nd", &[4, 3, 2], 2),
+        ("nchw,c->nchw", &[4], 120),
+    ];
+    for (equation, dims, outputs) in cases {
+        let mut b = Builder::new(&[2, 5, 6]);
+        b.conv3(2, 4);
+        let w = b.weight(dims);
+        b.op(node("Einsum").with("equation", Attribute::Bytes(equation.as_bytes().to_vec())), &[&w]);
+        check(equation, b.finish(outputs));
+    }
+    // Both operands computed.
+    let mut b = Builder::new(&[2, 5, 6]);
+    b.conv3(2, 4);
+    let x = b.last.clone();
+    b.conv3(4, 3);
+    let y = b.last.clone();
+    b.reading(node("Einsum").with("equation", Attribute::Bytes(b"nchw,ndhv->ndc".to_vec())), &[&x, &y]);
+    check("Einsum of two values", b.finish(12));
+}
+
+#[test]
+fn batch_norm_that_cannot_be_folded() {
+    // Behind a transposed convolution, and before an activation: a scale and a shift that are not trained.
+    let mut b = Builder::new(&[2, 4, 4]);
+    let (w, bias) = (b.weight(&[2, 4, 2, 2]), b.weight(&[4]));
+    b.op(node("ConvTranspose").with("strides", ints(&[2, 2])), &[&w, &bias]);
+    let (scale, shift) = (b.constant(&[4], &[0.5, 2.0, -1.0, 1.5]), b.constant(&[4], &[0.1, -0.2, 0.3, 0.0]));
+    let (mean, variance) = (b.constant(&[4], &[0.1, 0.2, -0.1, 0.0]), b.constant(&[4], &[1.0, 0.5, 2.0, 0.3]));
+    b.op(node("BatchNormalization"), &[&scale, &shift, &mean, &variance]).unary("Relu");
+    check("BatchNormalization", b.finish(4 * 64));
+}
+
+#[test]
+fn operators_of_several_inputs() {
+    for op in ["Sum", "Mean", "Max", "Min"] {
+        let mut b = Builder::new(&[2, 5, 6]);
+        let values: Vec<String> = (0..3)
+            .map(|_| {
+                b.last = "x".into();
+                b.conv3(2, 4);
+                b.last.clone()
+            })
+            .collect();
+        b.reading(node(op), &[&values[0], &values[1], &values[2]]);
+        check(&format!("{op} of three"), b.finish(120));
+    }
+}
