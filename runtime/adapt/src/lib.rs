@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod canonical;
 mod checkpoint;
 mod cuts;
 mod differentiate;
@@ -27,6 +28,7 @@ mod session;
 mod split;
 mod step;
 mod visits;
+mod way_out;
 
 // What is trained
 pub use opened::Opened;
