@@ -172,13 +172,13 @@ fn answers_of_other_data_or_with_a_flipped_byte_are_refused() {
 
 // ── Operators ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-/// A student with an operator that has neither a gradient nor an integer form here.
-fn student_with_erf() -> Model {
+/// A student with an operator that has no gradient (Sign) or no integer form (Erf) here.
+fn student_with(op: &str, name: &str) -> Model {
     let mut net = Net::new(1, [3, 32, 32]);
     let conv = Conv { input: 3, output: 8, kernel: 3, stride: 2, pad: 1, group: 1 };
     let stem = net.conv("stem", "image", conv);
-    let erf = net.op("Erf", "gelu/erf", &[&stem], &[]);
-    let y = net.head(&erf, 8, LABELS.len());
+    let odd = net.op(op, name, &[&stem], &[]);
+    let y = net.head(&odd, 8, LABELS.len());
     net.finish(&y, &[LABELS.len()])
 }
 
@@ -186,15 +186,17 @@ fn student_with_erf() -> Model {
 fn an_operator_without_a_gradient_is_named_with_its_node() {
     let world = World::new();
     world.teach();
-    world.model("erf", &student_with_erf(), &scenes_card(&LABELS.map(String::from)));
-    let distill = format!("distill --student erf.onnx --answers train.answers {SCENES} --out out/x.onnx");
-    world.refuses(&distill, 9, &["erf.onnx", "no gradient for Erf", "gelu/erf", "replace the operator"]);
+    world.model("sign", &student_with("Sign", "binary/sign"), &scenes_card(&LABELS.map(String::from)));
+    let distill = format!("distill --student sign.onnx --answers train.answers {SCENES} --out out/x.onnx");
+    let words =
+        ["sign.onnx", "no gradient for Sign", "binary/sign", "freeze what lies before it", "replace the operator"];
+    world.refuses(&distill, 9, &words);
 }
 
 #[test]
 fn an_operator_left_in_float_is_named_with_node_and_reason() {
     let world = World::new();
-    world.model("erf", &student_with_erf(), &scenes_card(&LABELS.map(String::from)));
+    world.model("erf", &student_with("Erf", "gelu/erf"), &scenes_card(&LABELS.map(String::from)));
     let quantized = world.run(&format!("quantize --student erf.onnx {SCENES} --out out/int8.onnx"));
     quantized.expect(0, &["1 in float", "float: Erf \"gelu/erf\": Erf has no integer form here"]);
     let inspected = world.run("inspect out/int8.onnx").expect(0, &[]).stdout;
