@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accumulate;
 mod differentiate;
 mod error;
 mod loss;
@@ -14,6 +15,7 @@ mod optimiser;
 mod parameters;
 mod rules;
 mod step;
+mod sums;
 
 pub use error::AdaptError;
 pub use loss::Loss;

@@ -2,22 +2,23 @@
 //!
 //! One sample runs at a time (tract is slower per sample at larger batches, reference/training.md §5). A batch is cut
 //! into chunks of [`CHUNK`] samples; each chunk's gradients are summed in sample order by whichever thread takes it, and the
-//! chunks are summed in chunk order.
+//! chunks are summed in chunk order. The graph itself adds a sample's gradients to the sums ([`Accumulated`]).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use limbeck_engine::onnx::{Dim, Model, Value};
-use limbeck_engine::{guarded, typed_model};
+use limbeck_engine::{FloatIsa, guarded, training_model};
 use tract_core::internal::*;
 use tract_core::ops::cnn::{Conv, Deconv};
 use tract_core::ops::einsum::EinSum;
 
+use crate::accumulate::Accumulated;
 use crate::differentiate::differentiate;
 use crate::error::AdaptError;
 use crate::loss::Loss;
-use crate::ops::with_f32;
 use crate::parameters::Parameters;
+use crate::sums::{InOrder, Sums};
 
 /// Samples whose gradients are summed by one thread before they meet the others. Part of the result's definition.
 const CHUNK: usize = 8;
@@ -31,6 +32,7 @@ pub trait Examples: Sync {
 /// A differentiated model, ready to take steps.
 pub struct TrainingNet {
     plan: Arc<TypedSimplePlan>,
+    accumulated: Accumulated,
     input_shape: Vec<usize>,
     logits_shape: Vec<usize>,
     nodes: usize,
@@ -50,15 +52,20 @@ pub struct BatchGradient {
     pub gradients: Vec<Vec<f32>>,
 }
 
-#[derive(Default)]
-struct Sums {
-    parts: [f64; 3],
-    gradients: Vec<Vec<f32>>,
-}
-
 impl TrainingNet {
     /// Differentiate a normalised model with respect to `parameters`, for `threads` threads.
     pub fn new(model: &Model, parameters: &Parameters, loss: &Loss, threads: usize) -> Result<TrainingNet, AdaptError> {
+        TrainingNet::on_path(model, parameters, loss, threads, FloatIsa::detect_fast())
+    }
+
+    /// The same with convolutions of our own on a float path, or on `None` with tract's.
+    pub fn on_path(
+        model: &Model,
+        parameters: &Parameters,
+        loss: &Loss,
+        threads: usize,
+        path: Option<FloatIsa>,
+    ) -> Result<TrainingNet, AdaptError> {
         let input_shape = limbeck_engine::input_shape(model, 1)?;
         let mut opened = model.clone();
         // Trained constants become inputs: tract then neither folds nor merges them, whatever their values.
@@ -67,8 +74,8 @@ impl TrainingNet {
             let dims = dims.iter().map(|&d| Dim::Known(d)).collect();
             opened.graph.inputs.push(Value::f32(name, dims));
         }
-        let plan = guarded("prepared it", || {
-            let forward = typed_model(&opened, &input_shape)?;
+        let (plan, accumulated) = guarded("prepared it", || {
+            let forward = training_model(&opened, &input_shape, path)?;
             Ok(prepare(&forward, loss))
         })??;
         let failed = AdaptError::tract;
@@ -80,7 +87,7 @@ impl TrainingNet {
             .map(|_| plan.spawn().map(Mutex::new).map_err(failed("cannot start the training graph")))
             .collect::<Result<_, _>>()?;
         let nodes = plan.model().nodes().len();
-        Ok(TrainingNet { plan, input_shape, logits_shape, nodes, workers })
+        Ok(TrainingNet { plan, accumulated, input_shape, logits_shape, nodes, workers })
     }
 
     /// Elements of one input sample.
@@ -111,17 +118,16 @@ impl TrainingNet {
             .collect::<TractResult<Vec<TValue>>>()
             .map_err(AdaptError::tract("cannot take the parameters"))?;
         let chunks: Vec<&[usize]> = indices.chunks(CHUNK).collect();
-        let results: Vec<Mutex<Option<Result<Sums, AdaptError>>>> = chunks.iter().map(|_| Mutex::new(None)).collect();
+        let merged = InOrder::default();
         let next = AtomicUsize::new(0);
         let work = |worker: &Mutex<TypedSimpleState>| {
-            let mut state = worker.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut state = worker.lock().unwrap_or_else(PoisonError::into_inner);
             loop {
                 let chunk = next.fetch_add(1, Ordering::Relaxed);
                 if chunk >= chunks.len() {
                     return;
                 }
-                let sums = self.chunk(&mut state, &weights, examples, chunks[chunk]);
-                *results[chunk].lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(sums);
+                merged.put(chunk, self.chunk(&mut state, &weights, examples, chunks[chunk]));
             }
         };
         std::thread::scope(|scope| {
@@ -130,16 +136,15 @@ impl TrainingNet {
             }
             work(&self.workers[0]);
         });
-        let mut total = Sums::default();
-        for result in results {
-            let result = result.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-            total.add(result.unwrap_or_else(|| Err(AdaptError::Unsuitable("a training thread died".into())))?);
-        }
+        let total = merged.total(chunks.len())?;
         let scale = 1.0 / indices.len().max(1) as f32;
-        total.gradients.iter_mut().flatten().for_each(|g| *g *= scale);
-        total.gradients.reverse();
+        let reading = AdaptError::tract("cannot read the gradients");
+        let mut gradients =
+            if chunks.is_empty() { vec![] } else { self.accumulated.read(&total.values).map_err(reading)? };
+        gradients.iter_mut().flatten().for_each(|g| *g *= scale);
+        gradients.reverse();
         let [teacher_loss, label_loss, agreement] = total.parts.map(|p| p as f32 * scale);
-        Ok(BatchGradient { teacher_loss, label_loss, agreement, gradients: total.gradients })
+        Ok(BatchGradient { teacher_loss, label_loss, agreement, gradients })
     }
 
     fn chunk(
@@ -150,7 +155,7 @@ impl TrainingNet {
         indices: &[usize],
     ) -> Result<Sums, AdaptError> {
         let failed = AdaptError::tract;
-        let mut sums = Sums::default();
+        let mut sums = Sums::zeros(&self.accumulated).map_err(failed("cannot start a sum"))?;
         let (mut x, mut teacher) = (vec![0.0; self.input_len()], vec![0.0; self.classes()]);
         for &index in indices {
             let label = examples.example(index, &mut x, &mut teacher).map_err(AdaptError::Example)?;
@@ -162,8 +167,9 @@ impl TrainingNet {
                 tensor0(label).into_tvalue(),
             );
             inputs.extend(weights.iter().cloned());
+            inputs.extend(sums.values.drain(..));
             let outputs = state.run(inputs).map_err(failed("failed in a training step"))?;
-            sums.take(&outputs).map_err(failed("failed in a training step"))?;
+            sums.take(outputs).map_err(failed("failed in a training step"))?;
         }
         Ok(sums)
     }
@@ -175,36 +181,10 @@ impl TrainingNet {
     }
 }
 
-fn prepare(forward: &TypedModel, loss: &Loss) -> Result<Arc<TypedSimplePlan>, AdaptError> {
-    differentiate(forward, loss)?
-        .into_optimized()
-        .and_then(|m| m.into_runnable())
-        .map_err(AdaptError::tract("cannot prepare the training graph"))
-}
-
-impl Sums {
-    /// Add one run's outputs: the loss parts, then the gradients.
-    fn take(&mut self, outputs: &[TValue]) -> TractResult<()> {
-        with_f32(&outputs[0], |parts| self.parts.iter_mut().zip(parts).for_each(|(s, &p)| *s += p as f64))?;
-        if self.gradients.is_empty() {
-            self.gradients = outputs[1..].iter().map(|o| vec![0.0; o.len()]).collect();
-        }
-        for (sum, gradient) in self.gradients.iter_mut().zip(&outputs[1..]) {
-            with_f32(gradient, |g| add(sum, g))?;
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, other: Sums) {
-        self.parts.iter_mut().zip(other.parts).for_each(|(s, p)| *s += p);
-        if self.gradients.is_empty() {
-            self.gradients = other.gradients;
-        } else {
-            self.gradients.iter_mut().zip(&other.gradients).for_each(|(sum, g)| add(sum, g));
-        }
-    }
-}
-
-fn add(sum: &mut [f32], more: &[f32]) {
-    sum.iter_mut().zip(more).for_each(|(s, m)| *s += m);
+fn prepare(forward: &TypedModel, loss: &Loss) -> Result<(Arc<TypedSimplePlan>, Accumulated), AdaptError> {
+    let preparing = || AdaptError::tract("cannot prepare the training graph");
+    let mut graph = differentiate(forward, loss)?;
+    let accumulated = Accumulated::new(&mut graph).map_err(preparing())?;
+    let plan = graph.into_optimized().and_then(|m| m.into_runnable()).map_err(preparing())?;
+    Ok((plan, accumulated))
 }

@@ -4,6 +4,7 @@
 //! six step sizes counts: a large one crosses ReLU kinks, a small one drowns in f32 rounding.
 
 use limbeck_adapt::{Examples, Loss, Parameters, TrainingNet};
+use limbeck_engine::FloatIsa;
 use limbeck_engine::onnx::{Attribute, Dim, Graph, Model, Node, Tensor, Value};
 
 /// Relative error allowed between the gradient's norm and the directional derivative, both from f32 runs.
@@ -99,14 +100,21 @@ impl Examples for RandomExamples {
 fn check(name: &str, model: Model) {
     let model = limbeck_engine::normalise(&model).unwrap();
     let parameters = Parameters::of(&model).unwrap();
+    // tract's convolutions and ours on every float path of this CPU.
+    for path in std::iter::once(None).chain(FloatIsa::available().map(Some)) {
+        check_on(&format!("{name} on {path:?}"), &model, &parameters, path);
+    }
+}
+
+fn check_on(name: &str, model: &Model, parameters: &Parameters, path: Option<FloatIsa>) {
     let loss = Loss { temperature: 2.0, teacher_weight: 1.0, label_weight: 0.5 };
-    let net = TrainingNet::new(&model, &parameters, &loss, 1).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let net = TrainingNet::on_path(model, parameters, &loss, 1, path).unwrap_or_else(|e| panic!("{name}: {e}"));
     assert_eq!(net.unlowered_nodes(), 0, "{name}: nodes that build a model on every call");
     let total = |p: &Parameters| {
         let batch = net.gradient(p, &RandomExamples, &[0, 1]).unwrap();
         (batch.teacher_loss + batch.label_loss) as f64
     };
-    let gradients = net.gradient(&parameters, &RandomExamples, &[0, 1]).unwrap().gradients;
+    let gradients = net.gradient(parameters, &RandomExamples, &[0, 1]).unwrap().gradients;
     // All together, then every tensor by itself: a small gradient must not hide behind a large one.
     let count = parameters.values.len();
     let selections = std::iter::once((0..count).collect()).chain((0..count).map(|i| vec![i]));

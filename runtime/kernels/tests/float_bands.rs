@@ -68,7 +68,8 @@ fn convolutions_and_their_gradients_are_the_same_in_bands() {
                 let mut sums = vec![0.0; packed.len()];
                 conv_dw_f32::run(isa, &c, &mut sums, &mut vec![9.0; conv_dw_f32::scratch_len(&shape)]);
                 let (mut have, mut have_b) = (vec![0.0; w.len()], vec![0.0; channels]);
-                conv_dw_f32::unpack(&shape, &sums, &mut have, &mut have_b);
+                conv_dw_f32::unpack_weights(&shape, &sums, &mut have);
+                conv_dw_f32::unpack_biases(&shape, &sums, &mut have_b);
                 compare(&what, &want, &have, out.h * out.w);
                 compare(&what, &want_b, &have_b, out.h * out.w);
             }

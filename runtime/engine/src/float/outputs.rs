@@ -13,15 +13,11 @@ const LARGE: usize = 32 << 10;
 
 /// The outputs of one net that are kept. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Outputs(Arc<Mutex<Vec<Arc<Tensor>>>>);
+pub struct Outputs(Arc<Mutex<Vec<Arc<Tensor>>>>);
 
 impl Outputs {
     /// Lets `f` write a tensor of the shape, all of whose values it must write: what they are before is not said.
-    pub(super) fn written(
-        &self,
-        shape: &[usize],
-        f: impl FnOnce(&mut [f32]) -> TractResult<()>,
-    ) -> TractResult<TValue> {
+    pub fn written(&self, shape: &[usize], f: impl FnOnce(&mut [f32]) -> TractResult<()>) -> TractResult<TValue> {
         let large = shape.iter().product::<usize>() >= LARGE;
         let mut tensor = match self.free(shape).filter(|_| large) {
             Some(tensor) => tensor,

@@ -171,7 +171,8 @@ pub fn conv_dw_f32(mut candidate: impl FnMut(&ConvDwF32<'_>, &mut [f32], &mut [f
         conv_dw_f32::reference(&c, &mut want[..len], &mut want_b[..channels]);
         let mut scratch = [JUNK; ROOM];
         candidate(&c, packed, &mut scratch[..conv_dw_f32::scratch_len(&shape)]);
-        conv_dw_f32::unpack(&shape, packed, &mut have[..len], &mut have_b[..channels]);
+        conv_dw_f32::unpack_weights(&shape, packed, &mut have[..len]);
+        conv_dw_f32::unpack_biases(&shape, packed, &mut have_b[..channels]);
 
         let (x, dy, mut sums, mut sums_b) = (absolute(x), absolute(dy), absolute(w), absolute(b));
         let c = ConvDwF32 { x: &x[..shape.x.len()], dy: &dy[..out.len()], ..c };

@@ -53,29 +53,40 @@ pub fn reference(c: &ConvDwF32<'_>, dw: &mut [f32], db: &mut [f32]) {
     }
 }
 
-/// Reads packed gradients: weights (O, I, KH, KW) and biases (O).
+/// Reads the gradients of the weights, (O, I, KH, KW), from packed ones.
 ///
 /// # Panics
 /// When a length contradicts the shape.
-pub fn unpack(shape: &ConvShapeF32, packed: &[f32], dw: &mut [f32], db: &mut [f32]) {
+pub fn unpack_weights(shape: &ConvShapeF32, packed: &[f32], dw: &mut [f32]) {
     assert_eq!(packed.len(), packed_len(shape), "packed gradients");
     assert_eq!(dw.len(), shape.channels * shape.depth(), "weights");
-    assert_eq!(db.len(), shape.channels, "biases");
     let (inputs, taps, depth) = (shape.x.c, shape.window.taps(), shape.depth());
     let mut rest = packed;
     for (first, width) in panels(shape.channels) {
         let (panel, others) = rest.split_at(width * (1 + depth));
         rest = others;
-        let lanes = width.min(shape.channels - first);
-        let (head, body) = panel.split_at(width);
-        db[first..][..lanes].copy_from_slice(&head[..lanes]);
-        let rows = &mut dw[first * depth..][..lanes * depth];
-        for (tap, body) in body.chunks_exact(inputs * width).enumerate() {
+        let rows = &mut dw[first * depth..][..width.min(shape.channels - first) * depth];
+        for (tap, body) in panel[width..].chunks_exact(inputs * width).enumerate() {
             for (i, from) in body.chunks_exact(width).enumerate() {
                 let column = rows[i * taps + tap..].iter_mut().step_by(depth);
                 column.zip(from).for_each(|(to, &from)| *to = from);
             }
         }
+    }
+}
+
+/// Reads the gradients of the biases from packed ones.
+///
+/// # Panics
+/// When a length contradicts the shape.
+pub fn unpack_biases(shape: &ConvShapeF32, packed: &[f32], db: &mut [f32]) {
+    assert_eq!(packed.len(), packed_len(shape), "packed gradients");
+    assert_eq!(db.len(), shape.channels, "biases");
+    let mut at = 0;
+    for (first, width) in panels(shape.channels) {
+        let there = width.min(shape.channels - first);
+        db[first..][..there].copy_from_slice(&packed[at..][..there]);
+        at += width * (1 + shape.depth());
     }
 }
 
