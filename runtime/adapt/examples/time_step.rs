@@ -1,18 +1,18 @@
-//! `time_step STUDENT.onnx [--batch 1,8,64] [--threads 1] [--path fma|tract] [-n 20]`: what a training step costs.
+//! `time_step STUDENT.onnx [--batch 1,8,64] [--last N] [--threads 1] [--path fma|tract] [-n 20]`: what a training step costs.
 //!
 //! For each batch: processor time per image (the median step; with several threads the time that passes), its ratio to a forward run,
-//! allocations of a step and the most memory it held above what was there before, and the most that the process ever held. All tensors
-//! are trained, the optimiser's step (SGD with momentum) counts. The last line of each batch is for programs: `key=value`, one blank
+//! where it goes by kind of operator, allocations of a step and the most memory it held above what was there before, and the most that the process ever held. All tensors,
+//! or the last N, are trained; the optimiser's step (SGD with momentum) counts. The last line of each batch is for programs: `key=value`, one blank
 //! between them.
 
 use std::path::Path;
 use std::time::Instant;
 
-use limbeck_adapt::{Examples, Loss, Optimiser, Parameters, Rule, TrainingNet};
+use limbeck_adapt::{Examples, Loss, Optimiser, Parameters, Rule, Selection, TrainingNet};
 use limbeck_engine::{FloatIsa, Net, normalise, onnx::Model};
 
 const USAGE: &str =
-    "usage: time_step STUDENT.onnx [--batch 1,8,64] [--threads 1] [--path fma|neon|portable|tract] [-n 20]";
+    "usage: time_step STUDENT.onnx [--batch 1,8,64] [--last N] [--threads 1] [--path fma|neon|portable|tract] [-n 20]";
 
 struct Ramp;
 
@@ -24,8 +24,10 @@ impl Examples for Ramp {
     }
 }
 
-/// Processor time of this thread, where Linux says it, else the time that passed: seconds.
+/// Processor time of this thread, where Linux says it, else the time that passed: seconds. Linux brings its sum up to date when a thread
+/// yields.
 fn processor_time(start: Instant) -> f64 {
+    std::thread::yield_now();
     let nanoseconds = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
     let nanoseconds = nanoseconds.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
     nanoseconds.map_or_else(|| start.elapsed().as_secs_f64(), |ns| ns as f64 * 1e-9)
@@ -46,11 +48,13 @@ fn median(mut samples: Vec<f64>) -> f64 {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (mut path, mut batches, mut threads, mut n) = (None, vec![1, 8, 64], 1, 20);
+    let mut selection = Selection::All;
     let mut isa = FloatIsa::detect_fast();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(USAGE);
         match argument.as_str() {
             "--batch" => batches = value()?.split(',').map(str::parse).collect::<Result<_, _>>()?,
+            "--last" => selection = Selection::Last(value()?.parse()?),
             "--threads" => threads = value()?.parse()?,
             "-n" => n = value()?.parse::<usize>()?.max(1),
             "--path" => {
@@ -66,9 +70,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let path = path.ok_or(USAGE)?;
     let model = normalise(&Model::read(Path::new(&path))?)?;
-    let mut parameters = Parameters::of(&model)?;
+    let mut parameters = Parameters::of(&model)?.select(&selection)?;
     let start = Instant::now();
-    let net = TrainingNet::on_path(&model, &parameters, &Loss::default(), threads, isa)?;
+    let net = TrainingNet::on_path(&model, &parameters, &Loss::default(), threads, None, isa)?;
     let made = start.elapsed().as_secs_f64() * 1e3;
     let path_name = isa.map_or("tract", FloatIsa::name);
     println!("{} parameters in {} tensors", parameters.count(), parameters.names().len());
@@ -108,6 +112,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "    a step: {} allocations, {heap:.2} MiB of heap at most; process {rss:.1} MiB at most",
             counted.count_total
         );
+        for kind in net.profile(&parameters, &Ramp, &indices[..batch.min(8)])?.iter().take(8) {
+            let each = kind.time.as_secs_f64() * 1e3 / batch.min(8) as f64;
+            println!("    {each:8.3} ms an image in {} {}", kind.calls / batch.min(8), kind.kind);
+        }
         println!(
             "batch={batch} threads={threads} ms_per_image={step:.4} forward_ms={forward:.4} ratio={:.3} allocations={} \
              heap_mib={heap:.3} rss_mib={rss:.1}",

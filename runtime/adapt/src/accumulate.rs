@@ -60,13 +60,36 @@ impl Accumulated {
 
     /// Sums of no samples.
     pub fn zeros(&self) -> TractResult<Vec<TValue>> {
-        self.shapes.iter().map(|shape| Ok(Tensor::zero::<f32>(shape)?.into_tvalue())).collect()
+        let zero = |shape: &TVec<usize>| Tensor::from_shape(shape, &vec![0f32; shape.iter().product()]);
+        self.shapes.iter().map(|shape| Ok(zero(shape)?.into_tvalue())).collect()
     }
 
-    /// The gradients in sums, in the order in which the graph had them.
-    pub fn read(&self, sums: &[TValue]) -> TractResult<Vec<Vec<f32>>> {
+    /// Sums of more samples added to others of the same graph; either may be of none, and empty.
+    pub fn add(mut sums: Vec<TValue>, more: Vec<TValue>) -> Vec<TValue> {
+        if sums.is_empty() {
+            return more;
+        }
+        for (sum, more) in sums.iter_mut().zip(&more) {
+            let mut tensor = std::mem::replace(sum, more.clone()).into_tensor();
+            let added = tensor.try_as_plain_ram_mut().and_then(|mut view| {
+                let to = view.as_slice_mut::<f32>()?;
+                with_f32(more, |more| to.iter_mut().zip(more).for_each(|(s, m)| *s += m))
+            });
+            assert!(added.is_ok(), "sums are tensors of f32 in this process's memory");
+            *sum = tensor.into_tvalue();
+        }
+        sums
+    }
+
+    /// The gradients in sums, times `scale`, in the order in which the graph had them; zeros where there were no samples.
+    pub fn read(&self, sums: &[TValue], scale: f32) -> TractResult<Vec<Vec<f32>>> {
+        let zeros = if sums.is_empty() { self.zeros()? } else { vec![] };
+        let sums = if sums.is_empty() { &zeros } else { sums };
         let read = |(sum, unpack): &(usize, Option<UnpackDw>)| {
-            with_f32(&sums[*sum], |sum| unpack.as_ref().map_or_else(|| sum.to_vec(), |unpack| unpack.read(sum)))
+            with_f32(&sums[*sum], |sum| match unpack {
+                Some(unpack) => unpack.read(sum, scale),
+                None => sum.iter().map(|g| g * scale).collect(),
+            })
         };
         self.readers.iter().map(read).collect()
     }

@@ -3,9 +3,12 @@
 //! One sample runs at a time (tract is slower per sample at larger batches, reference/training.md §5). A batch is cut
 //! into chunks of [`CHUNK`] samples; each chunk's gradients are summed in sample order by whichever thread takes it, and the
 //! chunks are summed in chunk order. The graph itself adds a sample's gradients to the sums ([`Accumulated`]).
+//!
+//! When only some tensors are trained, what no trained tensor stands behind is a graph of its own: the prefix. It runs once a sample where
+//! its results are kept ([`crate::CutOptions`]), else before each step.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use limbeck_engine::onnx::{Dim, Model, Value};
 use limbeck_engine::{FloatIsa, guarded, training_model};
@@ -14,11 +17,16 @@ use tract_core::ops::cnn::{Conv, Deconv};
 use tract_core::ops::einsum::EinSum;
 
 use crate::accumulate::Accumulated;
+use crate::cuts::{CutFormat, Cuts};
 use crate::differentiate::differentiate;
 use crate::error::AdaptError;
 use crate::loss::Loss;
+use crate::memory;
+use crate::ops::with_f32;
 use crate::parameters::Parameters;
-use crate::sums::{InOrder, Sums};
+use crate::profile::{KindTime, Times};
+use crate::reduce::{self, Sum};
+use crate::split::split;
 
 /// Samples whose gradients are summed by one thread before they meet the others. Part of the result's definition.
 const CHUNK: usize = 8;
@@ -27,6 +35,39 @@ const CHUNK: usize = 8;
 pub trait Examples: Sync {
     /// Fill the input and the teacher's logits of one sample; returns its label, if it has one.
     fn example(&self, index: usize, x: &mut [f32], teacher: &mut [f32]) -> Result<Option<usize>, String>;
+
+    /// The same where the input is not looked at, because what the frozen part made of it is kept; `x` may be left as it is.
+    fn answer(&self, index: usize, x: &mut [f32], teacher: &mut [f32]) -> Result<Option<usize>, String> {
+        self.example(index, x, teacher)
+    }
+}
+
+/// Keep what the frozen part of a model makes of each sample in a file.
+#[derive(Debug, Clone)]
+pub struct CutOptions {
+    /// The file.
+    pub path: PathBuf,
+    /// SHA-256 over all that decides its contents besides the model: data, views, preprocessing.
+    pub identity: [u8; 32],
+    /// Number of different indices that [`Examples`] is asked for.
+    pub records: u64,
+    /// How values are kept.
+    pub format: CutFormat,
+}
+
+/// What is computed in a step, apart from the values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// Nodes of the optimised training graph.
+    pub nodes: usize,
+    /// Lengths of the values that cross from the frozen part; empty where nothing is frozen.
+    pub cut: Vec<usize>,
+    /// Multiply-accumulates of the frozen part, forward.
+    pub prefix_macs: u64,
+    /// Multiply-accumulates of the rest, forward.
+    pub suffix_macs: u64,
+    /// Bytes of activations, gradients and packed weights at the fullest moment of a step, a thread; predicted from the graph.
+    pub step_bytes: u64,
 }
 
 /// A differentiated model, ready to take steps.
@@ -35,8 +76,18 @@ pub struct TrainingNet {
     accumulated: Accumulated,
     input_shape: Vec<usize>,
     logits_shape: Vec<usize>,
-    nodes: usize,
-    workers: Vec<Mutex<TypedSimpleState>>,
+    cut_shapes: Vec<Vec<usize>>,
+    shape: Shape,
+    workers: Vec<Mutex<Worker>>,
+    cuts: Option<Cuts>,
+    has_prefix: bool,
+}
+
+struct Worker {
+    prefix: Option<TypedSimpleState>,
+    step: TypedSimpleState,
+    /// While a step is profiled.
+    times: Option<Times>,
 }
 
 /// Means over a mini-batch.
@@ -52,18 +103,39 @@ pub struct BatchGradient {
     pub gradients: Vec<Vec<f32>>,
 }
 
+#[derive(Default)]
+struct Sums {
+    parts: [f64; 3],
+    /// In the order of [`Accumulated`]. Fed to the graph by move, so that it adds in place.
+    gradients: Vec<TValue>,
+}
+
 impl TrainingNet {
-    /// Differentiate a normalised model with respect to `parameters`, for `threads` threads.
+    /// Differentiate a normalised model with respect to `parameters`, for `threads` threads. The frozen part, if there is one, runs anew
+    /// for each sample.
     pub fn new(model: &Model, parameters: &Parameters, loss: &Loss, threads: usize) -> Result<TrainingNet, AdaptError> {
-        TrainingNet::on_path(model, parameters, loss, threads, FloatIsa::detect_fast())
+        TrainingNet::with_cuts(model, parameters, loss, threads, None)
     }
 
-    /// The same with convolutions of our own on a float path, or on `None` with tract's.
+    /// The same; with `cuts` the frozen part runs once an index.
+    pub fn with_cuts(
+        model: &Model,
+        parameters: &Parameters,
+        loss: &Loss,
+        threads: usize,
+        cuts: Option<&CutOptions>,
+    ) -> Result<TrainingNet, AdaptError> {
+        TrainingNet::on_path(model, parameters, loss, threads, cuts, FloatIsa::detect_fast())
+    }
+
+    /// The same with convolutions of our own on a float path of this CPU, or with tract's on `None`: for tests and comparisons. The others
+    /// take the fastest path, and tract where there is none.
     pub fn on_path(
         model: &Model,
         parameters: &Parameters,
         loss: &Loss,
         threads: usize,
+        cuts: Option<&CutOptions>,
         path: Option<FloatIsa>,
     ) -> Result<TrainingNet, AdaptError> {
         let input_shape = limbeck_engine::input_shape(model, 1)?;
@@ -74,20 +146,31 @@ impl TrainingNet {
             let dims = dims.iter().map(|&d| Dim::Known(d)).collect();
             opened.graph.inputs.push(Value::f32(name, dims));
         }
-        let (plan, accumulated) = guarded("prepared it", || {
-            let forward = training_model(&opened, &input_shape, path)?;
-            Ok(prepare(&forward, loss))
-        })??;
         let failed = AdaptError::tract;
-        let facts = plan.model().input_fact(1).map_err(failed("cannot prepare the training graph"))?;
+        let prepared = guarded("prepared it", || {
+            let forward = training_model(&opened, &input_shape, path)?;
+            Ok(Prepared::new(forward, loss))
+        })??;
+        let Prepared { prefix, plan, accumulated, cut: cut_shapes, shape } = prepared;
+        let data_inputs = cut_shapes.len().max(1);
+        let facts = plan.model().input_fact(data_inputs).map_err(failed("cannot prepare the training graph"))?;
         let logits_shape = facts.shape.as_concrete().map(<[usize]>::to_vec);
         let logits_shape =
             logits_shape.ok_or_else(|| AdaptError::Unsuitable("the shape of the output is not fixed".into()))?;
-        let workers = (0..threads.max(1))
-            .map(|_| plan.spawn().map(Mutex::new).map_err(failed("cannot start the training graph")))
-            .collect::<Result<_, _>>()?;
-        let nodes = plan.model().nodes().len();
-        Ok(TrainingNet { plan, accumulated, input_shape, logits_shape, nodes, workers })
+        let started = || -> TractResult<Worker> {
+            Ok(Worker { prefix: prefix.as_ref().map(|p| p.spawn()).transpose()?, step: plan.spawn()?, times: None })
+        };
+        let workers = (0..threads.max(1)).map(|_| Ok(Mutex::new(started()?)));
+        let workers = workers.collect::<TractResult<_>>().map_err(failed("cannot start the training graph"))?;
+        let cuts = match cuts {
+            Some(options) if prefix.is_some() => {
+                let identity = prefix_identity(model, parameters, options, path);
+                Some(Cuts::open(&options.path, &identity, options.records, &shape.cut, options.format)?)
+            }
+            _ => None,
+        };
+        let has_prefix = prefix.is_some();
+        Ok(TrainingNet { plan, accumulated, input_shape, logits_shape, cut_shapes, shape, workers, cuts, has_prefix })
     }
 
     /// Elements of one input sample.
@@ -102,7 +185,17 @@ impl TrainingNet {
 
     /// Nodes of the optimised training graph.
     pub fn nodes(&self) -> usize {
-        self.nodes
+        self.shape.nodes
+    }
+
+    /// What a step consists of.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// How often the frozen part's results were found, and how often they were computed.
+    pub fn cut_counts(&self) -> (usize, usize) {
+        self.cuts.as_ref().map_or((0, 0), Cuts::counts)
     }
 
     /// Mean loss and gradients over the samples `indices`.
@@ -112,36 +205,16 @@ impl TrainingNet {
         examples: &dyn Examples,
         indices: &[usize],
     ) -> Result<BatchGradient, AdaptError> {
-        // Last to first, as the graph's inputs and outputs are.
-        let weights = (parameters.values.iter().zip(parameters.dims()).rev())
-            .map(|(values, dims)| Ok(Tensor::from_shape(dims, values)?.into_tvalue()))
-            .collect::<TractResult<Vec<TValue>>>()
-            .map_err(AdaptError::tract("cannot take the parameters"))?;
+        let weights = weights(parameters)?;
         let chunks: Vec<&[usize]> = indices.chunks(CHUNK).collect();
-        let merged = InOrder::default();
-        let next = AtomicUsize::new(0);
-        let work = |worker: &Mutex<TypedSimpleState>| {
-            let mut state = worker.lock().unwrap_or_else(PoisonError::into_inner);
-            loop {
-                let chunk = next.fetch_add(1, Ordering::Relaxed);
-                if chunk >= chunks.len() {
-                    return;
-                }
-                merged.put(chunk, self.chunk(&mut state, &weights, examples, chunks[chunk]));
-            }
-        };
-        std::thread::scope(|scope| {
-            for worker in &self.workers[1..] {
-                scope.spawn(|| work(worker));
-            }
-            work(&self.workers[0]);
-        });
-        let total = merged.total(chunks.len())?;
+        let workers = self.workers.iter().take(chunks.len().max(1)).collect();
+        let total: Sums = reduce::in_order(workers, chunks.len(), |worker: &mut &Mutex<Worker>, chunk| {
+            let mut worker = worker.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            self.chunk(&mut worker, &weights, examples, chunks[chunk])
+        })?;
         let scale = 1.0 / indices.len().max(1) as f32;
         let reading = AdaptError::tract("cannot read the gradients");
-        let mut gradients =
-            if chunks.is_empty() { vec![] } else { self.accumulated.read(&total.values).map_err(reading)? };
-        gradients.iter_mut().flatten().for_each(|g| *g *= scale);
+        let mut gradients = self.accumulated.read(&total.gradients, scale).map_err(reading)?;
         gradients.reverse();
         let [teacher_loss, label_loss, agreement] = total.parts.map(|p| p as f32 * scale);
         Ok(BatchGradient { teacher_loss, label_loss, agreement, gradients })
@@ -149,29 +222,71 @@ impl TrainingNet {
 
     fn chunk(
         &self,
-        state: &mut TypedSimpleState,
+        worker: &mut Worker,
         weights: &[TValue],
         examples: &dyn Examples,
         indices: &[usize],
     ) -> Result<Sums, AdaptError> {
         let failed = AdaptError::tract;
-        let mut sums = Sums::zeros(&self.accumulated).map_err(failed("cannot start a sum"))?;
+        let zeros = self.accumulated.zeros().map_err(failed("cannot start a sum"))?;
+        let mut sums = Sums { parts: [0.0; 3], gradients: zeros };
         let (mut x, mut teacher) = (vec![0.0; self.input_len()], vec![0.0; self.classes()]);
         for &index in indices {
-            let label = examples.example(index, &mut x, &mut teacher).map_err(AdaptError::Example)?;
+            let (label, mut inputs) = self.data(worker, examples, index, &mut x, &mut teacher)?;
             let label = label.map_or(-1, |l| l as i64);
-            let taking = || failed("cannot take this sample");
-            let mut inputs: TVec<TValue> = tvec!(
-                Tensor::from_shape(&self.input_shape, &x).map_err(taking())?.into_tvalue(),
-                Tensor::from_shape(&self.logits_shape, &teacher).map_err(taking())?.into_tvalue(),
-                tensor0(label).into_tvalue(),
-            );
+            inputs.push(tensor(&self.logits_shape, &teacher)?);
+            inputs.push(tensor0(label).into_tvalue());
             inputs.extend(weights.iter().cloned());
-            inputs.extend(sums.values.drain(..));
-            let outputs = state.run(inputs).map_err(failed("failed in a training step"))?;
+            inputs.extend(sums.gradients.drain(..));
+            let outputs = match &mut worker.times {
+                Some(times) => times.run(&mut worker.step, inputs),
+                None => worker.step.run(inputs),
+            };
+            let outputs = outputs.map_err(failed("failed in a training step"))?;
             sums.take(outputs).map_err(failed("failed in a training step"))?;
         }
         Ok(sums)
+    }
+
+    /// Where the time of a step over the samples `indices` goes, in one thread, without what the frozen part takes.
+    pub fn profile(
+        &self,
+        parameters: &Parameters,
+        examples: &dyn Examples,
+        indices: &[usize],
+    ) -> Result<Vec<KindTime>, AdaptError> {
+        let weights = weights(parameters)?;
+        let mut worker = self.workers[0].lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        worker.times = Some(Times::default());
+        let result = self.chunk(&mut worker, &weights, examples, indices);
+        let times = worker.times.take().unwrap_or_default();
+        result.map(|_| times.into_kinds())
+    }
+
+    /// What the step graph reads of sample `index`, besides its answer: the input, or the cut.
+    fn data(
+        &self,
+        worker: &mut Worker,
+        examples: &dyn Examples,
+        index: usize,
+        x: &mut [f32],
+        teacher: &mut [f32],
+    ) -> Result<(Option<usize>, TVec<TValue>), AdaptError> {
+        let cut = |values: Vec<Vec<f32>>| -> Result<TVec<TValue>, AdaptError> {
+            self.cut_shapes.iter().zip(values).map(|(shape, values)| tensor(shape, &values)).collect()
+        };
+        if let Some(kept) = self.cuts.as_ref().and_then(|cuts| cuts.get(index as u64)) {
+            let label = examples.answer(index, x, teacher).map_err(AdaptError::Example)?;
+            return Ok((label, cut(kept)?));
+        }
+        let label = examples.example(index, x, teacher).map_err(AdaptError::Example)?;
+        let input = tvec!(tensor(&self.input_shape, x)?);
+        let Some(prefix) = &mut worker.prefix else { return Ok((label, input)) };
+        let outputs = prefix.run(input).map_err(AdaptError::tract("failed in the frozen part"))?;
+        let Some(cuts) = &self.cuts else { return Ok((label, outputs)) };
+        let values = outputs.iter().map(|o| with_f32(o, <[f32]>::to_vec)).collect::<TractResult<Vec<_>>>();
+        let values = values.map_err(AdaptError::tract("failed in the frozen part"))?;
+        Ok((label, cut(cuts.put(index as u64, &values))?))
     }
 
     /// How many nodes of the optimised graph would build a model on every call. Zero, or steps are slow.
@@ -179,12 +294,91 @@ impl TrainingNet {
         let slow = |n: &&TypedNode| n.op_is::<Conv>() || n.op_is::<EinSum>() || n.op_is::<Deconv>();
         self.plan.model().nodes().iter().filter(slow).count()
     }
+
+    /// Is there a part that no trained tensor stands behind?
+    pub fn has_frozen_part(&self) -> bool {
+        self.has_prefix
+    }
 }
 
-fn prepare(forward: &TypedModel, loss: &Loss) -> Result<(Arc<TypedSimplePlan>, Accumulated), AdaptError> {
-    let preparing = || AdaptError::tract("cannot prepare the training graph");
-    let mut graph = differentiate(forward, loss)?;
-    let accumulated = Accumulated::new(&mut graph).map_err(preparing())?;
-    let plan = graph.into_optimized().and_then(|m| m.into_runnable()).map_err(preparing())?;
-    Ok((plan, accumulated))
+/// Last to first, as the graph's inputs and outputs are.
+fn weights(parameters: &Parameters) -> Result<Vec<TValue>, AdaptError> {
+    (parameters.values.iter().zip(parameters.dims()).rev())
+        .map(|(values, dims)| Ok(Tensor::from_shape(dims, values)?.into_tvalue()))
+        .collect::<TractResult<Vec<TValue>>>()
+        .map_err(AdaptError::tract("cannot take the parameters"))
+}
+
+fn tensor(shape: &[usize], values: &[f32]) -> Result<TValue, AdaptError> {
+    let tensor = Tensor::from_shape(shape, values).map_err(AdaptError::tract("cannot take this sample"))?;
+    Ok(tensor.into_tvalue())
+}
+
+/// What decides the frozen part's results: the model without the values of what is trained, and what the caller says.
+/// The path decides the last bits, and how images lie.
+fn prefix_identity(model: &Model, parameters: &Parameters, options: &CutOptions, path: Option<FloatIsa>) -> [u8; 32] {
+    use sha2::{Digest, Sha256};
+    let mut frozen = model.clone();
+    for name in parameters.names() {
+        frozen.graph.initializers.remove(name);
+    }
+    let mut hasher = Sha256::new();
+    hasher.update(frozen.emit());
+    hasher.update(parameters.names().join("\n"));
+    hasher.update(options.identity);
+    hasher.update(path.map_or("tract", FloatIsa::name));
+    hasher.finalize().into()
+}
+
+/// The graphs, optimised.
+struct Prepared {
+    prefix: Option<Arc<TypedSimplePlan>>,
+    plan: Arc<TypedSimplePlan>,
+    accumulated: Accumulated,
+    cut: Vec<Vec<usize>>,
+    shape: Shape,
+}
+
+impl Prepared {
+    fn new(forward: TypedModel, loss: &Loss) -> Result<Prepared, AdaptError> {
+        let preparing = || AdaptError::tract("cannot prepare the training graph");
+        let parts = split(&forward).map_err(preparing())?;
+        let (prefix, suffix, cut) = match parts {
+            Some(parts) => (Some(parts.prefix), parts.suffix, parts.cut),
+            None => (None, forward, vec![]),
+        };
+        let macs = |m: Option<&TypedModel>| m.map_or(Ok(0), memory::macs).map_err(preparing());
+        let (prefix_macs, suffix_macs) = (macs(prefix.as_ref())?, macs(Some(&suffix))?);
+        let mut graph = differentiate(&suffix, cut.len().max(1), loss)?;
+        let accumulated = Accumulated::new(&mut graph).map_err(preparing())?;
+        let plan = graph.into_optimized().and_then(|m| m.into_runnable()).map_err(preparing())?;
+        let prefix = prefix.map(|p| p.into_optimized().and_then(|m| m.into_runnable()));
+        let prefix = prefix.transpose().map_err(preparing())?;
+        let peak = |plan: &Arc<TypedSimplePlan>| memory::peak_bytes(plan).map_err(preparing());
+        let step_bytes = peak(&plan)?.max(prefix.as_ref().map_or(Ok(0), peak)?);
+        let shape = Shape {
+            nodes: plan.model().nodes().len(),
+            cut: cut.iter().map(|shape| shape.iter().product()).collect(),
+            prefix_macs,
+            suffix_macs,
+            step_bytes,
+        };
+        Ok(Prepared { prefix, plan, accumulated, cut, shape })
+    }
+}
+
+impl Sums {
+    /// Takes what one run put out: the loss parts, then the sums with one sample more.
+    fn take(&mut self, mut outputs: TVec<TValue>) -> TractResult<()> {
+        with_f32(&outputs[0], |parts| self.parts.iter_mut().zip(parts).for_each(|(s, &p)| *s += p as f64))?;
+        self.gradients = outputs.drain(1..).collect();
+        Ok(())
+    }
+}
+
+impl Sum for Sums {
+    fn add(&mut self, other: Sums) {
+        self.parts.iter_mut().zip(other.parts).for_each(|(s, p)| *s += p);
+        self.gradients = Accumulated::add(std::mem::take(&mut self.gradients), other.gradients);
+    }
 }

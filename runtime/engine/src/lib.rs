@@ -53,7 +53,7 @@ fn framework() -> tract_onnx::Onnx {
     onnx
 }
 
-/// A model as tract's typed graph, decluttered, at a concrete input shape. For `limbeck-adapt`, which differentiates it.
+/// A model as tract's typed graph, decluttered, at a concrete input shape, with tract's operators only.
 ///
 /// Further inputs (parameters that training turned into inputs) must be declared with concrete shapes.
 pub fn typed_model(model: &onnx::Model, input_shape: &[usize]) -> Result<TypedModel, EngineError> {

@@ -2,7 +2,7 @@
 //!
 //! dw[o, i, ky, kx] = Σ_{oy, ox} dy[oy, ox, o] · x[oy·s + ky·d − p, ox·s + kx·d − p, i]        db[o] = Σ_{oy, ox} dy[oy, ox, o]
 
-use limbeck_engine::{Scratch, WiredConv};
+use limbeck_engine::{Outputs, WiredConv};
 use limbeck_kernels::float::FloatIsa;
 use limbeck_kernels::float::conv_dw_f32::{self, ConvDwF32};
 use limbeck_kernels::float::conv_f32::{self, ConvShapeF32};
@@ -17,7 +17,7 @@ pub(crate) struct ConvDw {
     isa: FloatIsa,
     shape: ConvShapeF32,
     depthwise: bool,
-    scratch: Scratch,
+    outputs: Outputs,
 }
 
 impl PartialEq for ConvDw {
@@ -31,7 +31,7 @@ gradient_op!(ConvDw, "ConvDw");
 impl ConvDw {
     pub fn of(conv: &WiredConv) -> ConvDw {
         let WiredConv { isa, shape, depthwise, .. } = *conv;
-        ConvDw { isa, shape, depthwise, scratch: Scratch::default() }
+        ConvDw { isa, shape, depthwise, outputs: conv.outputs().clone() }
     }
 
     fn len(&self) -> usize {
@@ -39,6 +39,18 @@ impl ConvDw {
             true => (1 + self.shape.window.taps()) * self.shape.channels,
             false => conv_f32::packed_len(&self.shape),
         }
+    }
+
+    fn scratch_len(&self) -> usize {
+        match self.depthwise {
+            true => depthwise_dw_f32::scratch_len(self.shape.x, self.shape.window),
+            false => conv_dw_f32::scratch_len(&self.shape),
+        }
+    }
+
+    /// Bytes of its scratch.
+    pub fn scratch_bytes(&self) -> usize {
+        self.scratch_len() * size_of::<f32>()
     }
 
     fn facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
@@ -52,15 +64,12 @@ impl ConvDw {
         };
         let [x, dy] = &inputs[..] else { bail!("a gradient of {} inputs", inputs.len()) };
         let (shape, window) = (self.shape, self.shape.window);
-        let scratch_len = match self.depthwise {
-            true => depthwise_dw_f32::scratch_len(shape.x, window),
-            false => conv_dw_f32::scratch_len(&shape),
-        };
+        let scratch_len = self.scratch_len();
         let mut view = sums.try_as_plain_ram_mut()?;
         let to = view.as_slice_mut::<f32>()?;
         with_f32(x, |x| {
             with_f32(dy, |dy| {
-                self.scratch.lent(scratch_len, |scratch| match self.depthwise {
+                self.outputs.workspace().lent(scratch_len, |scratch| match self.depthwise {
                     true => {
                         let d = DepthwiseDwF32 { shape: shape.x, window, x, dy };
                         depthwise_dw_f32::run(self.isa, &d, to, scratch)
@@ -111,12 +120,12 @@ impl UnpackDw {
 
     fn compute(&self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let sums = args_1!(inputs);
-        let gradient = with_f32(&sums, |sums| self.read(sums))?;
+        let gradient = with_f32(&sums, |sums| self.read(sums, 1.0))?;
         Ok(tvec!(Tensor::from_shape(&self.dims(), &gradient)?.into_tvalue()))
     }
 
-    /// The gradient in packed sums.
-    pub fn read(&self, sums: &[f32]) -> Vec<f32> {
+    /// The gradient in packed sums, times `scale`.
+    pub fn read(&self, sums: &[f32], scale: f32) -> Vec<f32> {
         let (channels, taps) = (self.shape.channels, self.shape.window.taps());
         let mut gradient = vec![0.0; self.dims().iter().product()];
         match (self.depthwise, self.part) {
@@ -129,6 +138,7 @@ impl UnpackDw {
             (false, Part::Biases) => conv_dw_f32::unpack_biases(&self.shape, sums, &mut gradient),
             (false, Part::Weights) => conv_dw_f32::unpack_weights(&self.shape, sums, &mut gradient),
         }
+        gradient.iter_mut().for_each(|g| *g *= scale);
         gradient
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! dx[iy, ix, i] = addend[iy, ix, i] + Σ dy[oy, ox, o] · w[o, i, ky, kx] over all (oy, ox, ky, kx, o) that read (iy, ix)
 
-use limbeck_engine::{Kept, Outputs, Scratch, WiredConv, taps_first};
+use limbeck_engine::{Kept, Outputs, WiredConv, taps_first};
 use limbeck_kernels::float::FloatIsa;
 use limbeck_kernels::float::conv_dx_f32::{self, ConvDxF32};
 use limbeck_kernels::float::conv_f32::ConvShapeF32;
@@ -21,7 +21,6 @@ pub(crate) struct ConvDx {
     pub depthwise: bool,
     /// Packed weights, once for all runs with the same.
     packed: Kept<Vec<f32>>,
-    scratch: Scratch,
     outputs: Outputs,
 }
 
@@ -37,12 +36,19 @@ impl ConvDx {
     pub fn of(conv: &WiredConv) -> ConvDx {
         let WiredConv { isa, shape, depthwise, .. } = *conv;
         let outputs = conv.outputs().clone();
-        ConvDx { isa, shape, depthwise, packed: Kept::default(), scratch: Scratch::default(), outputs }
+        ConvDx { isa, shape, depthwise, packed: Kept::default(), outputs }
     }
 
     fn facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         let x = self.shape.x;
         Ok(tvec!(f32::fact([1, x.h, x.w, x.c])))
+    }
+
+    /// Bytes of the packed weights that it holds from run to run, and of its scratch.
+    pub fn held_bytes(&self) -> [usize; 2] {
+        let dense = [conv_dx_f32::packed_len(&self.shape), conv_dx_f32::scratch_len(&self.shape)];
+        let depthwise = [self.shape.window.taps() * self.shape.channels, 0];
+        (if self.depthwise { depthwise } else { dense }).map(|values| values * size_of::<f32>())
     }
 
     fn pack(&self, w: &[f32]) -> Vec<f32> {
@@ -62,7 +68,7 @@ impl ConvDx {
         let (shape, x) = (self.shape, self.shape.x);
         let scratch_len = if self.depthwise { 0 } else { conv_dx_f32::scratch_len(&shape) };
         let dx = with_f32(dy, |dy| {
-            self.scratch.lent(scratch_len, |scratch| {
+            self.outputs.workspace().lent(scratch_len, |scratch| {
                 self.outputs.written(&[1, x.h, x.w, x.c], |dx| {
                     if self.depthwise {
                         let d = DepthwiseDxF32 { shape: x, window: shape.window, dy, w: &packed };

@@ -46,7 +46,11 @@ pub(super) fn rebuild(
     keeping: Keeping,
 ) -> TractResult<TypedModel> {
     let new = TypedModel { symbols: old.symbols.clone(), properties: old.properties.clone(), ..TypedModel::default() };
-    let mut r = Rebuild { old, new, forms: HashMap::new(), outputs: Outputs::default() };
+    let outputs = match keeping {
+        Keeping::Held => Outputs::kept(),
+        Keeping::Wired => Outputs::fresh(),
+    };
+    let mut r = Rebuild { old, new, forms: HashMap::new(), outputs };
     for &input in old.input_outlets()? {
         r.source(input)?;
     }

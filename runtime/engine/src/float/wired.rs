@@ -1,13 +1,12 @@
 //! A convolution and a fully connected layer whose weights are inputs of the operator: what training runs and differentiates.
 
-use limbeck_kernels::float::conv_f32::ConvShapeF32;
+use limbeck_kernels::float::conv_f32::{self, ConvShapeF32};
 use limbeck_kernels::float::{FloatIsa, matrix_f32};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 
 use super::outputs::Outputs;
 use super::packed::{Kept, Packed};
-use super::scratch::Scratch;
 
 /// x (1, H, W, I), or (1, I, H, W) where its order is planar; w (O, I, KH, KW), or (C, 1, KH, KW) where depthwise; b (O); addend
 /// (1, OH, OW, O), if there is one → y (1, OH, OW, O)
@@ -23,7 +22,6 @@ pub struct WiredConv {
     pub bounds: [f32; 2],
     /// Packed weights, once for all runs with the same.
     packed: Kept<Packed>,
-    scratch: Scratch,
     outputs: Outputs,
 }
 
@@ -50,13 +48,20 @@ impl WiredConv {
         bounds: [f32; 2],
         outputs: &Outputs,
     ) -> WiredConv {
-        let (packed, scratch, outputs) = (Kept::default(), Scratch::default(), outputs.clone());
-        WiredConv { isa, shape, depthwise, bounds, packed, scratch, outputs }
+        let (packed, outputs) = (Kept::default(), outputs.clone());
+        WiredConv { isa, shape, depthwise, bounds, packed, outputs }
     }
 
     /// Where it and its gradients put their results.
     pub fn outputs(&self) -> &Outputs {
         &self.outputs
+    }
+
+    /// Bytes of the packed weights that it holds from run to run, and of its scratch.
+    pub fn held_bytes(&self) -> [usize; 2] {
+        let dense = [conv_f32::packed_len(&self.shape), conv_f32::scratch_len(&self.shape)];
+        let depthwise = [(1 + self.shape.window.taps()) * self.shape.channels, 0];
+        (if self.depthwise { depthwise } else { dense }).map(|values| values * size_of::<f32>())
     }
 
     /// Shape of its output.
@@ -103,7 +108,7 @@ impl EvalOp for WiredConv {
         );
         ensure!(addend.is_none_or(|a| a.len() == shape.y().len()), "an addend of another size than the output");
         let packed = self.packed.made_of(&[&inputs[1], &inputs[2]], || Ok(Packed::new(shape, self.depthwise, w, b)))?;
-        let y = self.scratch.lent(packed.scratch_len(shape), |scratch| {
+        let y = self.outputs.workspace().lent(packed.scratch_len(shape), |scratch| {
             self.outputs.written(&self.y_shape(), |y| {
                 packed.run(self.isa, shape, x, addend, self.bounds, y, scratch);
                 Ok(())
@@ -118,6 +123,11 @@ impl TypedOp for WiredConv {
 
     fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         Ok(tvec!(f32::fact(self.y_shape())))
+    }
+
+    fn cost(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
+        let depth = if self.depthwise { self.shape.window.taps() } else { self.shape.depth() };
+        Ok(tvec!((Cost::FMA(f32::datum_type()), (self.shape.y().len() * depth).to_dim())))
     }
 }
 
@@ -150,6 +160,10 @@ impl TypedOp for WiredDense {
 
     fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         Ok(tvec!(f32::fact(&self.y_shape)))
+    }
+
+    fn cost(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
+        Ok(tvec!((Cost::FMA(f32::datum_type()), (self.inputs * self.outputs).to_dim())))
     }
 }
 

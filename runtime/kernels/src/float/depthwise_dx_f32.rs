@@ -78,6 +78,21 @@ fn taps_of(window: &Window, axis: usize, at: usize, outputs: usize, to: &mut [(u
     count
 }
 
+/// How many inputs of a row, a stride apart from `ix` on, meet the same taps: until an output enters the image at its left, or leaves it at
+/// its right.
+fn alike(window: &Window, ix: usize, outputs: usize) -> usize {
+    let (stride, outputs) = (window.stride[1] as isize, outputs as isize);
+    let mut count = usize::MAX;
+    for tap in 0..window.kernel[1] {
+        let far = (ix + window.pad[1]) as isize - (tap * window.dilation[1]) as isize;
+        let output = far.div_euclid(stride);
+        if far.rem_euclid(stride) == 0 && output < outputs {
+            count = count.min(if output < 0 { -output } else { outputs - output } as usize);
+        }
+    }
+    count
+}
+
 fn drive<L: Lanes>(lanes: L, d: &DepthwiseDxF32<'_>, dx: &mut [f32]) {
     let (Image { h, w, c }, out, window) = (d.shape, d.out(), &d.window);
     let [kh, kw] = window.kernel;
@@ -96,13 +111,7 @@ fn drive<L: Lanes>(lanes: L, d: &DepthwiseDxF32<'_>, dx: &mut [f32]) {
             let mut ix = phase;
             while ix < w {
                 let columns_len = taps_of(window, 1, ix, out.w, &mut columns);
-                // Inputs a stride apart meet the next outputs at the same taps, until the last tap leaves the image, or one more
-                // enters it.
-                let same = |ix: usize| {
-                    let taps = (0..kw).rev().filter_map(|tap| output(window, 1, ix, tap, out.w).map(|_| tap));
-                    taps.eq(columns[..columns_len].iter().map(|&(_, tap)| tap))
-                };
-                let pixels = (ix..w).step_by(stride).take_while(|&ix| same(ix)).count();
+                let pixels = alike(window, ix, out.w).min((w - ix).div_ceil(stride));
                 let mut offsets = [(0, 0); MOST_TAPS];
                 let mut taps = 0;
                 let origin = match (rows_len, columns_len) {

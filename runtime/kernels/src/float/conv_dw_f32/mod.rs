@@ -147,23 +147,16 @@ fn drive<L: Lanes>(lanes: L, c: &ConvDwF32<'_>, packed: &mut [f32], scratch: &mu
                 let (x, dy, sums) = (x.as_ptr(), dy.as_ptr(), sums.as_mut_ptr());
                 let columns = Columns { x, x_steps, dy, dy_steps, lines, pixels, rows, width, sums };
                 // SAFETY: a path's lanes exist only where detection saw its instructions. The assertions are about the farthest values
-                // read; `rows` is within what the callers below cut, and `width` comes from `panels`.
+                // read; `width` comes from `panels`.
                 unsafe { lanes.conv_dw(&columns) }
             };
             let (head, mut body) = panel.split_at_mut(width);
             sums_of(&[1.0], [0, 0], 1, head);
             for run in 0..runs[0] * runs[1] {
                 let start = run / runs[1] * run_step[0] + run % runs[1] * run_step[1];
-                // Blocks of nearly one size: a last one of one row would wait for its own sums.
-                let blocks = run_len.div_ceil(if width == 8 { 8 } else { 6 });
-                let mut done = 0;
-                for block in 0..blocks {
-                    let rows = (run_len - done).div_ceil(blocks - block);
-                    let (sums, others) = body.split_at_mut(rows * width);
-                    body = others;
-                    sums_of(&x[start + done..], x_steps, rows, sums);
-                    done += rows;
-                }
+                let (sums, others) = body.split_at_mut(run_len * width);
+                body = others;
+                sums_of(&x[start..], x_steps, run_len, sums);
             }
         }
     }

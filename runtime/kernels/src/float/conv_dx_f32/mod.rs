@@ -79,8 +79,11 @@ pub fn pack(shape: &ConvShapeF32, weights: &[f32], to: &mut [f32]) {
             for (tap, body) in body.chunks_exact_mut(shape.channels * width).enumerate() {
                 let (ky, kx) = (y.tap(tap / x.taps), x.tap(tap % x.taps));
                 for (o, to) in body.chunks_exact_mut(width).enumerate() {
-                    let from = weights[(o * inputs + first) * taps + ky * kw + kx..].iter().step_by(taps);
-                    to[..lanes].iter_mut().zip(from).for_each(|(to, &w)| *to = w);
+                    let from = &weights[(o * inputs + first) * taps + ky * kw + kx..];
+                    match taps {
+                        1 => to[..lanes].copy_from_slice(&from[..lanes]),
+                        _ => to[..lanes].iter_mut().zip(from.iter().step_by(taps)).for_each(|(to, &w)| *to = w),
+                    }
                     to[lanes..].fill(0.0);
                 }
             }
