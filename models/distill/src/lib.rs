@@ -7,9 +7,10 @@
 
 #![forbid(unsafe_code)]
 
+use std::path::Path;
 use std::time::Instant;
 
-use limbeck_adapt::{AdaptError, Examples, Opened, Selection, Session, Visits};
+use limbeck_adapt::{AdaptError, CutFormat, CutOptions, Examples, Opened, Selection, Session, Visits};
 use limbeck_answers::{Answers, AnswersError, Card, Preprocess, View};
 use limbeck_data::{DataError, Dataset, Watch};
 use limbeck_engine::onnx::Model;
@@ -84,13 +85,27 @@ pub enum DistillError {
     },
 }
 
+/// What is trained, and what is kept of the rest.
+#[derive(Debug, Clone, Copy)]
+pub struct What<'a> {
+    /// The trained tensors.
+    pub selection: &'a Selection,
+    /// Where to keep what the frozen part of the model makes of each sample, if that pays.
+    pub frozen_cache: Option<&'a Path>,
+}
+
+impl What<'_> {
+    /// Every tensor.
+    pub const ALL: What<'static> = What { selection: &Selection::All, frozen_cache: None };
+}
+
 /// Train the selected tensors of `student`, whose inputs `card` describes, on `dataset` towards `target`.
 pub fn distill(
     student: &Model,
     card: &Card,
     dataset: &dyn Dataset,
     target: Target<'_>,
-    selection: &Selection,
+    what: &What<'_>,
     recipe: &Recipe,
     watch: &dyn Watch,
 ) -> Result<Distilled, DistillError> {
@@ -102,9 +117,14 @@ pub fn distill(
         return Err(DistillError::Mismatch(format!("{what}; correct the card")));
     }
     let samples = TrainingSamples { preprocess, dataset, target };
-    let opened = Opened::float(student, selection, samples.input_rms()?)?;
+    let opened = Opened::float(student, what.selection, samples.input_rms()?)?;
     let visits = Visits::all(dataset.len(), target.views().len());
-    let mut session = Session::new(opened, recipe, visits, "", None)?;
+    let cuts = what.frozen_cache.map(|path| samples.cut_options(path, card)).transpose()?;
+    let mut session = Session::new(opened, recipe, visits, "", cuts.as_ref())?;
+    if let Some(choice) = session.cut_choice() {
+        let kept = if choice.kept { "kept" } else { "not kept" };
+        log::info!("what the frozen part makes is {kept}: {}", choice.why);
+    }
     match target {
         Target::Answers(answers) if session.net().classes() != answers.classes() => {
             return Err(DistillError::Mismatch(format!(
@@ -138,6 +158,9 @@ pub fn distill(
     Ok(Distilled { model: session.model()?, epochs, steps: session.steps() })
 }
 
+/// Largest file for what the frozen part makes, on the host.
+const FROZEN_CACHE_LIMIT: u64 = 16 << 30;
+
 struct TrainingSamples<'a> {
     preprocess: Preprocess,
     dataset: &'a dyn Dataset,
@@ -160,6 +183,18 @@ impl TrainingSamples<'_> {
         let run = self.preprocess.run(&sample.image, view, x);
         run.map_err(|e| format!("sample {}: {e}", self.dataset.id(index)))?;
         Ok(sample.label.map(usize::from))
+    }
+
+    fn cut_options(&self, path: &Path, card: &Card) -> Result<CutOptions, DistillError> {
+        let views = self.target.views();
+        let made_of = format!("{} {} {views:?}", self.dataset.sha256()?, card.to_toml());
+        Ok(CutOptions {
+            path: path.to_owned(),
+            identity: limbeck_files::sha256(made_of.as_bytes()),
+            records: (self.dataset.len() * views.len()) as u64,
+            format: CutFormat::F16,
+            limit: FROZEN_CACHE_LIMIT,
+        })
     }
 
     /// Root mean square of the input over a few samples.

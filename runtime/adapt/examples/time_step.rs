@@ -72,7 +72,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = normalise(&Model::read(Path::new(&path))?)?;
     let mut parameters = Parameters::of(&model)?.select(&selection)?;
     let start = Instant::now();
-    let net = TrainingNet::on_path(&model, &parameters, &Loss::default(), threads, None, isa)?;
+    let net = TrainingNet::on_path(&model, &parameters, &Loss::default(), threads, isa)?;
     let made = start.elapsed().as_secs_f64() * 1e3;
     let path_name = isa.map_or("tract", FloatIsa::name);
     println!("{} parameters in {} tensors", parameters.count(), parameters.names().len());

@@ -99,9 +99,9 @@ impl Backward<'_> {
     }
 }
 
-/// The training graph of `forward`, whose inputs are its data (x, or the values that cross from a frozen part) and then the trained
-/// tensors.
-pub(crate) fn differentiate(forward: &TypedModel, data_inputs: usize, loss: &Loss) -> Result<TypedModel, AdaptError> {
+/// The training graph of `forward` with respect to `trained`, some of its inputs; the others are its data (x, or the values that cross from
+/// a frozen part).
+pub(crate) fn differentiate(forward: &TypedModel, trained: &[OutletId], loss: &Loss) -> Result<TypedModel, AdaptError> {
     let building = || AdaptError::tract("cannot build the training graph");
     let inputs = forward.input_outlets().map_err(building())?.to_vec();
     let outputs = forward.output_outlets().map_err(building())?.to_vec();
@@ -109,12 +109,11 @@ pub(crate) fn differentiate(forward: &TypedModel, data_inputs: usize, loss: &Los
         return Err(AdaptError::Unsuitable(format!("the model has {} outputs; training wants one", outputs.len())));
     };
     let order = forward.eval_order().map_err(building())?;
-    let (data, trainable) = inputs.split_at(data_inputs);
-    let trained: HashSet<usize> = trainable.iter().map(|o| o.node).collect();
+    let trained_nodes: HashSet<usize> = trained.iter().map(|o| o.node).collect();
 
     let mut model = TypedModel { symbols: forward.symbols.clone(), ..TypedModel::default() };
     let mut wires: HashMap<OutletId, OutletId> = HashMap::new();
-    let needed = crate::split::needed(forward, data_inputs).map_err(building())?;
+    let needed = crate::split::needed(forward, trained).map_err(building())?;
     for &input in &inputs {
         let fact = forward.outlet_fact(input).map_err(building())?.without_value();
         let name = forward.node(input.node).name.clone();
@@ -139,7 +138,7 @@ pub(crate) fn differentiate(forward: &TypedModel, data_inputs: usize, loss: &Los
     let mut counter = 0;
     for &id in order.iter().rev() {
         let node = forward.node(id);
-        if trained.contains(&id) || !needed.contains(&OutletId::new(id, 0)) {
+        if trained_nodes.contains(&id) || !needed.contains(&OutletId::new(id, 0)) {
             continue;
         }
         let Some(&gradient) = gradients.get(&OutletId::new(id, 0)) else { continue };
@@ -164,9 +163,10 @@ pub(crate) fn differentiate(forward: &TypedModel, data_inputs: usize, loss: &Los
         }
     }
 
-    let mut final_inputs: Vec<OutletId> = data.iter().map(|input| wires[input]).chain([teacher, label]).collect();
+    let data = inputs.iter().filter(|input| !trained.contains(input));
+    let mut final_inputs: Vec<OutletId> = data.map(|input| wires[input]).chain([teacher, label]).collect();
     let mut final_outputs = vec![loss[0]];
-    for &input in trainable.iter().rev() {
+    for &input in trained.iter().rev() {
         let name = &forward.node(input.node).name;
         let gradient = gradients.get(&input).ok_or_else(|| {
             AdaptError::Unsuitable(format!(

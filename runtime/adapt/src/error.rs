@@ -37,6 +37,18 @@ pub enum AdaptError {
         /// Steps done before.
         step: usize,
     },
+    /// Nothing can be trained within the budget.
+    #[error(
+        "training needs {needed} bytes for {what} alone and the budget leaves {limit}; allow more, or use a smaller student"
+    )]
+    Budget {
+        /// The smallest that could be trained.
+        what: String,
+        /// What it takes.
+        needed: u64,
+        /// What there is.
+        limit: u64,
+    },
     /// A file of ours.
     #[error(transparent)]
     File(#[from] limbeck_files::FileError),

@@ -12,12 +12,14 @@ mod checkpoint;
 mod cuts;
 mod differentiate;
 mod error;
+mod estimate;
 mod loss;
 mod memory;
 mod opened;
 mod ops;
 mod optimiser;
 mod parameters;
+mod plan;
 mod profile;
 mod recipe;
 mod reduce;
@@ -31,6 +33,7 @@ mod visits;
 // What is trained
 pub use opened::Opened;
 pub use parameters::Parameters;
+pub use plan::{Planned, Score, plan};
 pub use selection::Selection;
 // How
 pub use loss::Loss;
@@ -40,8 +43,9 @@ pub use visits::{Visits, held_out};
 // A step, a run
 pub use cuts::CutFormat;
 pub use error::AdaptError;
+pub use estimate::MemoryEstimate;
 pub use profile::KindTime;
 pub use session::{Epoch, Session, StepReport};
-pub use step::{BatchGradient, CutOptions, Examples, Shape, TrainingNet};
+pub use step::{BatchGradient, CutChoice, CutOptions, Examples, Shape, TrainingNet};
 // What survives
 pub use checkpoint::CheckpointStore;

@@ -13,7 +13,12 @@ use crate::ops::{ConvDw, ConvDx};
 /// Bytes of the values that a run of `plan` makes and has at the same time, at most, and of what its operators hold from run to run: packed
 /// weights and scratch. Inputs and constants are not among them.
 pub(crate) fn peak_bytes(plan: &Arc<TypedSimplePlan>) -> TractResult<u64> {
-    Ok(peak_in_order(plan.model(), plan.order_without_consts())? + held_bytes(plan.model()))
+    step_bytes(plan.model(), plan.order_without_consts())
+}
+
+/// The same for a graph that runs in this order.
+pub(crate) fn step_bytes(model: &TypedModel, order: &[usize]) -> TractResult<u64> {
+    Ok(peak_in_order(model, order)? + held_bytes(model))
 }
 
 /// Bytes that our operators hold from run to run, in one thread: packed weights, one scratch and the place where results are written before
@@ -34,7 +39,7 @@ fn held_bytes(model: &TypedModel) -> u64 {
     (packed + scratch + result) as u64
 }
 
-/// The same for a graph that runs in this order.
+/// Bytes of the values alone.
 pub(crate) fn peak_in_order(model: &TypedModel, order: &[usize]) -> TractResult<u64> {
     let made = |node: &TypedNode| !node.op_is::<Const>() && !node.op_is::<TypedSource>();
     let usage = model.eval_tmp_memory_usage(order, made)?;

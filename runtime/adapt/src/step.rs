@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use limbeck_engine::onnx::{Dim, Model, Value};
-use limbeck_engine::{FloatIsa, guarded, training_model};
+use limbeck_engine::{EngineError, FloatIsa, guarded, training_model};
 use tract_core::internal::*;
 use tract_core::ops::cnn::{Conv, Deconv};
 use tract_core::ops::einsum::EinSum;
@@ -20,6 +20,7 @@ use crate::accumulate::Accumulated;
 use crate::cuts::{CutFormat, Cuts};
 use crate::differentiate::differentiate;
 use crate::error::AdaptError;
+use crate::estimate::Size;
 use crate::loss::Loss;
 use crate::memory;
 use crate::ops::with_f32;
@@ -53,13 +54,31 @@ pub struct CutOptions {
     pub records: u64,
     /// How values are kept.
     pub format: CutFormat,
+    /// Largest size of the file, in bytes.
+    pub limit: u64,
 }
+
+/// Whether what the frozen part makes is kept, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutChoice {
+    /// Is it kept?
+    pub kept: bool,
+    /// Bytes of the file, once it is full.
+    pub bytes: u64,
+    /// In words.
+    pub why: String,
+}
+
+/// The frozen part is worth a file if a record has no more bytes than the input, or else if it is more than this share of a step.
+const PREFIX_SHARE: f64 = 0.3;
 
 /// What is computed in a step, apart from the values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
     /// Nodes of the optimised training graph.
     pub nodes: usize,
+    /// Nodes of the frozen part, optimised.
+    pub prefix_nodes: usize,
     /// Lengths of the values that cross from the frozen part; empty where nothing is frozen.
     pub cut: Vec<usize>,
     /// Multiply-accumulates of the frozen part, forward.
@@ -70,10 +89,38 @@ pub struct Shape {
     pub step_bytes: u64,
 }
 
+impl Shape {
+    /// Does it pay to keep the cut, where each sample is shown `epochs` times? Reading a record costs what its bytes cost; running the frozen
+    /// part costs its share of a step, whose backward pass is taken for twice its forward pass (reference/training.md §1).
+    pub fn cut_choice(&self, options: &CutOptions, input_len: usize, epochs: usize) -> CutChoice {
+        let record = options.format.record_bytes(&self.cut);
+        let bytes = record.saturating_mul(options.records);
+        let share = self.prefix_macs as f64 / (self.prefix_macs + 3 * self.suffix_macs).max(1) as f64;
+        let of_a_step = format!("the frozen part is {:.0} % of a step", share * 100.0);
+        let (kept, why) = if self.cut.is_empty() {
+            (false, "no part of the model is frozen from its input on".into())
+        } else if epochs < 2 {
+            (false, "each sample is shown once".into())
+        } else if bytes > options.limit {
+            (false, format!("it would take {bytes} bytes and may take {}", options.limit))
+        } else if record <= 4 * input_len as u64 {
+            (true, format!("{of_a_step}, and {record} bytes a sample are read instead of {}", 4 * input_len))
+        } else {
+            (share > PREFIX_SHARE, format!("{of_a_step}; {record} bytes a sample"))
+        };
+        CutChoice { kept, bytes, why }
+    }
+
+    pub(crate) fn size(&self) -> Size {
+        Size { nodes: (self.nodes + self.prefix_nodes) as u64, step_bytes: self.step_bytes }
+    }
+}
+
 /// A differentiated model, ready to take steps.
 pub struct TrainingNet {
     plan: Arc<TypedSimplePlan>,
     accumulated: Accumulated,
+    path: Option<FloatIsa>,
     input_shape: Vec<usize>,
     logits_shape: Vec<usize>,
     cut_shapes: Vec<Vec<usize>>,
@@ -114,41 +161,22 @@ impl TrainingNet {
     /// Differentiate a normalised model with respect to `parameters`, for `threads` threads. The frozen part, if there is one, runs anew
     /// for each sample.
     pub fn new(model: &Model, parameters: &Parameters, loss: &Loss, threads: usize) -> Result<TrainingNet, AdaptError> {
-        TrainingNet::with_cuts(model, parameters, loss, threads, None)
+        TrainingNet::on_path(model, parameters, loss, threads, FloatIsa::detect_fast())
     }
 
-    /// The same; with `cuts` the frozen part runs once an index.
-    pub fn with_cuts(
-        model: &Model,
-        parameters: &Parameters,
-        loss: &Loss,
-        threads: usize,
-        cuts: Option<&CutOptions>,
-    ) -> Result<TrainingNet, AdaptError> {
-        TrainingNet::on_path(model, parameters, loss, threads, cuts, FloatIsa::detect_fast())
-    }
-
-    /// The same with convolutions of our own on a float path of this CPU, or with tract's on `None`: for tests and comparisons. The others
-    /// take the fastest path, and tract where there is none.
+    /// The same with convolutions of our own on a float path of this CPU, or with tract's on `None`: for tests and comparisons.
+    /// [`TrainingNet::new`] takes the fastest path, and tract where there is none.
     pub fn on_path(
         model: &Model,
         parameters: &Parameters,
         loss: &Loss,
         threads: usize,
-        cuts: Option<&CutOptions>,
         path: Option<FloatIsa>,
     ) -> Result<TrainingNet, AdaptError> {
         let input_shape = limbeck_engine::input_shape(model, 1)?;
-        let mut opened = model.clone();
-        // Trained constants become inputs: tract then neither folds nor merges them, whatever their values.
-        for (name, dims) in parameters.names().iter().zip(parameters.dims()) {
-            opened.graph.initializers.remove(name);
-            let dims = dims.iter().map(|&d| Dim::Known(d)).collect();
-            opened.graph.inputs.push(Value::f32(name, dims));
-        }
         let failed = AdaptError::tract;
         let prepared = guarded("prepared it", || {
-            let forward = training_model(&opened, &input_shape, path)?;
+            let forward = forward(model, parameters, path)?;
             Ok(Prepared::new(forward, loss))
         })??;
         let Prepared { prefix, plan, accumulated, cut: cut_shapes, shape } = prepared;
@@ -162,15 +190,34 @@ impl TrainingNet {
         };
         let workers = (0..threads.max(1)).map(|_| Ok(Mutex::new(started()?)));
         let workers = workers.collect::<TractResult<_>>().map_err(failed("cannot start the training graph"))?;
-        let cuts = match cuts {
-            Some(options) if prefix.is_some() => {
-                let identity = prefix_identity(model, parameters, options, path);
-                Some(Cuts::open(&options.path, &identity, options.records, &shape.cut, options.format)?)
-            }
-            _ => None,
-        };
         let has_prefix = prefix.is_some();
-        Ok(TrainingNet { plan, accumulated, input_shape, logits_shape, cut_shapes, shape, workers, cuts, has_prefix })
+        Ok(TrainingNet {
+            plan,
+            accumulated,
+            path,
+            input_shape,
+            logits_shape,
+            cut_shapes,
+            shape,
+            workers,
+            cuts: None,
+            has_prefix,
+        })
+    }
+
+    /// Run the frozen part, if there is one, once an index from now on. `model` and `parameters` are those that this was made of.
+    pub fn keep_cuts(
+        &mut self,
+        model: &Model,
+        parameters: &Parameters,
+        options: &CutOptions,
+    ) -> Result<(), AdaptError> {
+        if self.has_prefix {
+            let identity = prefix_identity(model, parameters, options, self.path);
+            let lens = &self.shape.cut;
+            self.cuts = Some(Cuts::open(&options.path, &identity, options.records, lens, options.format)?);
+        }
+        Ok(())
     }
 
     /// Elements of one input sample.
@@ -301,6 +348,21 @@ impl TrainingNet {
     }
 }
 
+/// The model with its parameters as inputs after x: tract then neither folds nor merges them, whatever their values.
+pub(crate) fn forward(
+    model: &Model,
+    parameters: &Parameters,
+    path: Option<FloatIsa>,
+) -> Result<TypedModel, EngineError> {
+    let mut opened = model.clone();
+    for (name, dims) in parameters.names().iter().zip(parameters.dims()) {
+        opened.graph.initializers.remove(name);
+        let dims = dims.iter().map(|&d| Dim::Known(d)).collect();
+        opened.graph.inputs.push(Value::f32(name, dims));
+    }
+    training_model(&opened, &limbeck_engine::input_shape(model, 1)?, path)
+}
+
 /// Last to first, as the graph's inputs and outputs are.
 fn weights(parameters: &Parameters) -> Result<Vec<TValue>, AdaptError> {
     (parameters.values.iter().zip(parameters.dims()).rev())
@@ -349,7 +411,8 @@ impl Prepared {
         };
         let macs = |m: Option<&TypedModel>| m.map_or(Ok(0), memory::macs).map_err(preparing());
         let (prefix_macs, suffix_macs) = (macs(prefix.as_ref())?, macs(Some(&suffix))?);
-        let mut graph = differentiate(&suffix, cut.len().max(1), loss)?;
+        let trained = suffix.input_outlets().map_err(preparing())?[cut.len().max(1)..].to_vec();
+        let mut graph = differentiate(&suffix, &trained, loss)?;
         let accumulated = Accumulated::new(&mut graph).map_err(preparing())?;
         let plan = graph.into_optimized().and_then(|m| m.into_runnable()).map_err(preparing())?;
         let prefix = prefix.map(|p| p.into_optimized().and_then(|m| m.into_runnable()));
@@ -358,6 +421,7 @@ impl Prepared {
         let step_bytes = peak(&plan)?.max(prefix.as_ref().map_or(Ok(0), peak)?);
         let shape = Shape {
             nodes: plan.model().nodes().len(),
+            prefix_nodes: prefix.as_ref().map_or(0, |p| p.model().nodes().len()),
             cut: cut.iter().map(|shape| shape.iter().product()).collect(),
             prefix_macs,
             suffix_macs,

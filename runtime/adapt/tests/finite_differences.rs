@@ -108,7 +108,7 @@ fn check(name: &str, model: Model) {
 
 fn check_on(name: &str, model: &Model, parameters: &Parameters, path: Option<FloatIsa>) {
     let loss = Loss { temperature: 2.0, teacher_weight: 1.0, label_weight: 0.5 };
-    let net = TrainingNet::on_path(model, parameters, &loss, 1, None, path).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let net = TrainingNet::on_path(model, parameters, &loss, 1, path).unwrap_or_else(|e| panic!("{name}: {e}"));
     assert_eq!(net.unlowered_nodes(), 0, "{name}: nodes that build a model on every call");
     let total = |p: &Parameters| {
         let batch = net.gradient(p, &RandomExamples, &[0, 1]).unwrap();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use limbeck_adapt::{Loss, Rule, Selection};
 use limbeck_data::Dataset;
-use limbeck_distill::{Recipe, Target, distill};
+use limbeck_distill::{Recipe, Target, What, distill};
 use limbeck_report::Training;
 
 use crate::console::Console;
@@ -57,6 +57,9 @@ pub struct Arguments {
     /// What is trained: all, last:8, biases, name:fc.*,block3.*
     #[arg(long, default_value = "all", value_parser = clap::value_parser!(Selection))]
     pub select: Selection,
+    /// Keep what the frozen part of the model makes of each sample in this file, if that pays; useful with --select.
+    #[arg(long, value_name = "FILE")]
+    pub frozen_cache: Option<PathBuf>,
     #[command(flatten)]
     pub recipe: RecipeArguments,
     /// Threads (default: all cores); the result is the same for any number.
@@ -157,7 +160,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let answers = student.answers(&arguments.answers, &dataset)?;
     let stage = console.stage("distill", "images");
     let target = Target::Answers(&answers);
-    let mut distilled = distill(&student.model, &student.card, &dataset, target, &arguments.select, &recipe, &stage)
+    let what = What { selection: &arguments.select, frozen_cache: arguments.frozen_cache.as_deref() };
+    let mut distilled = distill(&student.model, &student.card, &dataset, target, &what, &recipe, &stage)
         .with_context(|| format!("student {}", student.path.display()))?;
     // It travels on into the int8 student's file.
     distilled.model.metadata.insert("limbeck.answers.sha256".into(), answers.sha256().into());
