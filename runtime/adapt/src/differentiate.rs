@@ -99,9 +99,9 @@ impl Backward<'_> {
     }
 }
 
-/// The training graph of `forward` with respect to `trained`, some of its inputs; the others are its data (x, or the values that cross from
-/// a frozen part).
-pub(crate) fn differentiate(forward: &TypedModel, trained: &[OutletId], loss: &Loss) -> Result<TypedModel, AdaptError> {
+/// The training graph of `forward` with respect to some of its inputs, those at the places `trained`; the others are its data (x, or the
+/// values that cross from a frozen part).
+pub(crate) fn differentiate(forward: &TypedModel, trained: &[usize], loss: &Loss) -> Result<TypedModel, AdaptError> {
     let building = || AdaptError::tract("cannot build the training graph");
     let inputs = forward.input_outlets().map_err(building())?.to_vec();
     let outputs = forward.output_outlets().map_err(building())?.to_vec();
@@ -109,11 +109,12 @@ pub(crate) fn differentiate(forward: &TypedModel, trained: &[OutletId], loss: &L
         return Err(AdaptError::Unsuitable(format!("the model has {} outputs; training wants one", outputs.len())));
     };
     let order = forward.eval_order().map_err(building())?;
+    let trained: Vec<OutletId> = trained.iter().map(|&place| inputs[place]).collect();
     let trained_nodes: HashSet<usize> = trained.iter().map(|o| o.node).collect();
 
     let mut model = TypedModel { symbols: forward.symbols.clone(), ..TypedModel::default() };
     let mut wires: HashMap<OutletId, OutletId> = HashMap::new();
-    let needed = crate::split::needed(forward, trained).map_err(building())?;
+    let needed = crate::split::needed(forward, &trained).map_err(building())?;
     for &input in &inputs {
         let fact = forward.outlet_fact(input).map_err(building())?.without_value();
         let name = forward.node(input.node).name.clone();

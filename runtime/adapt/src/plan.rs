@@ -119,8 +119,7 @@ impl<'a> Planner<'a> {
     /// Bytes of a step and nodes of the graph that trains these, before it is optimised.
     fn raw(&self, chosen: &[usize]) -> Result<[u64; 2], AdaptError> {
         let weighing = || AdaptError::tract("cannot weigh the training graph");
-        let inputs = self.forward.input_outlets().map_err(weighing())?;
-        let trained: Vec<OutletId> = chosen.iter().map(|&i| inputs[i + 1]).collect();
+        let trained: Vec<usize> = chosen.iter().map(|&i| i + 1).collect();
         let graph = differentiate(&self.forward, &trained, &self.recipe.loss)?;
         let order = graph.eval_order().map_err(weighing())?;
         Ok([memory::step_bytes(&graph, &order).map_err(weighing())?, order.len() as u64])

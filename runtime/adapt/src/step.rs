@@ -411,7 +411,8 @@ impl Prepared {
         };
         let macs = |m: Option<&TypedModel>| m.map_or(Ok(0), memory::macs).map_err(preparing());
         let (prefix_macs, suffix_macs) = (macs(prefix.as_ref())?, macs(Some(&suffix))?);
-        let trained = suffix.input_outlets().map_err(preparing())?[cut.len().max(1)..].to_vec();
+        let inputs = suffix.input_outlets().map_err(preparing())?.len();
+        let trained: Vec<usize> = (cut.len().max(1)..inputs).collect();
         let mut graph = differentiate(&suffix, &trained, loss)?;
         let accumulated = Accumulated::new(&mut graph).map_err(preparing())?;
         let plan = graph.into_optimized().and_then(|m| m.into_runnable()).map_err(preparing())?;
