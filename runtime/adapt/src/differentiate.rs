@@ -14,10 +14,12 @@ use std::collections::{HashMap, HashSet};
 use tract_core::internal::*;
 use tract_core::ops::source::TypedSource;
 
+use crate::canonical::canonical;
 use crate::error::AdaptError;
 use crate::loss::Loss;
 use crate::ops::{ConvDx, DistillLoss};
 use crate::rules;
+use crate::way_out::way_out;
 
 /// What a rule sees of the node it differentiates, and where it wires.
 pub(crate) struct Backward<'a> {
@@ -76,6 +78,11 @@ impl Backward<'_> {
         Ok(shape.as_concrete().with_context(|| format!("symbolic shape {shape:?}"))?.into())
     }
 
+    /// Element type of a value in the graph being built.
+    pub fn datum_type(&self, outlet: OutletId) -> TractResult<DatumType> {
+        Ok(self.model.outlet_fact(outlet)?.datum_type)
+    }
+
     /// Same elements, other shape.
     pub fn reshape(&mut self, value: OutletId, to: &[usize]) -> TractResult<OutletId> {
         let from = self.shape(value)?;
@@ -103,6 +110,7 @@ impl Backward<'_> {
 /// values that cross from a frozen part).
 pub(crate) fn differentiate(forward: &TypedModel, trained: &[usize], loss: &Loss) -> Result<TypedModel, AdaptError> {
     let building = || AdaptError::tract("cannot build the training graph");
+    let forward = &canonical(forward).map_err(building())?;
     let inputs = forward.input_outlets().map_err(building())?.to_vec();
     let outputs = forward.output_outlets().map_err(building())?.to_vec();
     let [y] = outputs[..] else {
@@ -143,8 +151,12 @@ pub(crate) fn differentiate(forward: &TypedModel, trained: &[usize], loss: &Loss
             continue;
         }
         let Some(&gradient) = gradients.get(&OutletId::new(id, 0)) else { continue };
-        let no_gradient =
-            |why: String| AdaptError::NoGradient { node: node.name.clone(), op: node.op.name().into_owned(), why };
+        let no_gradient = |why: String| AdaptError::NoGradient {
+            node: node.name.clone(),
+            op: node.op.name().into_owned(),
+            why,
+            way_out: way_out(forward, id, &trained),
+        };
         if node.outputs.len() > 1 {
             return Err(no_gradient("it has several outputs".into()));
         }

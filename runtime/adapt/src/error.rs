@@ -9,7 +9,7 @@ pub enum AdaptError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// An operator on the way from the loss to a trained tensor has no gradient here.
-    #[error("no gradient for {op} (node \"{node}\"): {why}; freeze the tensors before it, or replace the operator")]
+    #[error("no gradient for {op} (node \"{node}\"): {why}; {way_out}")]
     NoGradient {
         /// Node name.
         node: String,
@@ -17,6 +17,8 @@ pub enum AdaptError {
         op: String,
         /// What exactly is missing.
         why: String,
+        /// Which tensors to freeze, and which can still be trained.
+        way_out: String,
     },
     /// tract failed while the training graph was built or run.
     #[error("tract {doing}: {why}")]

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod accumulate;
+mod canonical;
 mod checkpoint;
 mod cuts;
 mod differentiate;
@@ -29,6 +30,7 @@ mod session;
 mod split;
 mod step;
 mod visits;
+mod way_out;
 
 // What is trained
 pub use opened::Opened;

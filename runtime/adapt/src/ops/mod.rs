@@ -2,12 +2,14 @@
 //! traits are implemented.
 
 mod accumulate;
+mod axis_map_dx;
 mod conv_dw;
 mod conv_dx;
 mod dense;
 mod depthwise_dw;
 mod distill_loss;
 mod elementwise;
+mod extremum_dx;
 mod gate;
 mod max_pool_dx;
 mod sum_pool_dx;
@@ -16,12 +18,14 @@ mod windows;
 mod zero_insert;
 
 pub(crate) use accumulate::Accumulate;
+pub(crate) use axis_map_dx::{AxisMapDx, Tap};
 pub(crate) use conv_dw::{ConvDw, Part, UnpackDw};
 pub(crate) use conv_dx::ConvDx;
 pub(crate) use dense::{DenseDw, DenseDx};
 pub(crate) use depthwise_dw::DepthwiseDw;
 pub(crate) use distill_loss::DistillLoss;
 pub(crate) use elementwise::{ElementwiseDx, Function};
+pub(crate) use extremum_dx::ExtremumDx;
 pub(crate) use gate::Gate;
 pub(crate) use max_pool_dx::MaxPoolDx;
 pub(crate) use sum_pool_dx::SumPoolDx;
