@@ -38,7 +38,7 @@ impl Times {
     pub fn into_kinds(self) -> Vec<KindTime> {
         let mut kinds: Vec<KindTime> =
             self.0.into_iter().map(|(kind, (calls, time))| KindTime { kind, calls, time }).collect();
-        kinds.sort_by(|a, b| b.time.cmp(&a.time));
+        kinds.sort_by_key(|kind| std::cmp::Reverse(kind.time));
         kinds
     }
 }
