@@ -17,7 +17,7 @@ use tract_core::ops::source::TypedSource;
 use crate::canonical::canonical;
 use crate::error::AdaptError;
 use crate::loss::Loss;
-use crate::ops::DistillLoss;
+use crate::ops::{ConvDx, DistillLoss};
 use crate::rules;
 use crate::way_out::{onnx_name, way_out};
 
@@ -168,8 +168,7 @@ pub(crate) fn differentiate(forward: &TypedModel, trained: &[usize], loss: &Loss
             let sum = match gradients.get(&value) {
                 Some(&so_far) => {
                     counter += 1;
-                    let name = format!("d{counter}.sum");
-                    model.wire_node(name, tract_core::ops::math::add(), &[so_far, contribution]).map_err(building())?[0]
+                    add(&mut model, format!("d{counter}.sum"), so_far, contribution).map_err(building())?
                 }
                 None => contribution,
             };
@@ -193,4 +192,14 @@ pub(crate) fn differentiate(forward: &TypedModel, trained: &[usize], loss: &Loss
     model.set_input_outlets(&final_inputs).map_err(building())?;
     model.select_output_outlets(&final_outputs).map_err(building())?;
     Ok(model)
+}
+
+/// The sum of two contributions to one gradient; a convolution's takes the other along.
+fn add(model: &mut TypedModel, name: String, so_far: OutletId, more: OutletId) -> TractResult<OutletId> {
+    let node = model.node(more.node);
+    if let (Some(dx), &[dy, w]) = (node.op_as::<ConvDx>().filter(|dx| !dx.depthwise), &node.inputs[..]) {
+        let dx = dx.clone();
+        return Ok(model.wire_node(name, dx, &[dy, w, so_far])?[0]);
+    }
+    Ok(model.wire_node(name, tract_core::ops::math::add(), &[so_far, more])?[0])
 }

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accumulate;
 mod canonical;
 mod checkpoint;
 mod cuts;
@@ -20,6 +21,7 @@ mod ops;
 mod optimiser;
 mod parameters;
 mod plan;
+mod profile;
 mod recipe;
 mod reduce;
 mod rules;
@@ -44,6 +46,7 @@ pub use visits::{Visits, held_out};
 pub use cuts::CutFormat;
 pub use error::AdaptError;
 pub use estimate::MemoryEstimate;
+pub use profile::KindTime;
 pub use session::{Epoch, Session, StepReport};
 pub use step::{BatchGradient, CutChoice, CutOptions, Examples, Shape, TrainingNet};
 // What survives

@@ -6,6 +6,7 @@
 //! graph itself; so only tensors whose gradient fits the memory are scored: the last ones that fit together, and all biases. A tensor that
 //! cannot be scored could not be trained.
 
+use limbeck_engine::FloatIsa;
 use tract_core::internal::*;
 use tract_core::ops::Cost;
 
@@ -110,7 +111,7 @@ const TRIED: usize = 16;
 
 impl<'a> Planner<'a> {
     fn new(opened: &'a Opened, recipe: &'a Recipe, limit: u64) -> Result<Planner<'a>, AdaptError> {
-        let forward = forward(&opened.model, &opened.parameters)?;
+        let forward = forward(&opened.model, &opened.parameters, FloatIsa::detect_fast())?;
         let costs = costs(&forward).map_err(AdaptError::tract("cannot weigh the graph"))?;
         Ok(Planner { opened, recipe, limit, forward, costs, ratio: [1.0, 1.6] })
     }
@@ -121,7 +122,7 @@ impl<'a> Planner<'a> {
         let trained: Vec<usize> = chosen.iter().map(|&i| i + 1).collect();
         let graph = differentiate(&self.forward, &trained, &self.recipe.loss)?;
         let order = graph.eval_order().map_err(weighing())?;
-        Ok([memory::peak_in_order(&graph, &order).map_err(weighing())?, order.len() as u64])
+        Ok([memory::step_bytes(&graph, &order).map_err(weighing())?, order.len() as u64])
     }
 
     /// What training these would take.

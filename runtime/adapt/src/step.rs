@@ -2,7 +2,7 @@
 //!
 //! One sample runs at a time (tract is slower per sample at larger batches, reference/training.md §5). A batch is cut
 //! into chunks of [`CHUNK`] samples; each chunk's gradients are summed in sample order by whichever thread takes it, and the
-//! chunks are summed in chunk order.
+//! chunks are summed in chunk order. The graph itself adds a sample's gradients to the sums ([`Accumulated`]).
 //!
 //! When only some tensors are trained, what no trained tensor stands behind is a graph of its own: the prefix. It runs once a sample where
 //! its results are kept ([`crate::CutOptions`]), else before each step.
@@ -11,11 +11,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use limbeck_engine::onnx::{Dim, Model, Value};
-use limbeck_engine::{EngineError, guarded, typed_model};
+use limbeck_engine::{EngineError, FloatIsa, guarded, training_model};
 use tract_core::internal::*;
 use tract_core::ops::cnn::{Conv, Deconv};
 use tract_core::ops::einsum::EinSum;
 
+use crate::accumulate::Accumulated;
 use crate::cuts::{CutFormat, Cuts};
 use crate::differentiate::differentiate;
 use crate::error::AdaptError;
@@ -24,6 +25,7 @@ use crate::loss::Loss;
 use crate::memory;
 use crate::ops::with_f32;
 use crate::parameters::Parameters;
+use crate::profile::{KindTime, Times};
 use crate::reduce::{self, Sum};
 use crate::split::split;
 
@@ -117,6 +119,8 @@ impl Shape {
 /// A differentiated model, ready to take steps.
 pub struct TrainingNet {
     plan: Arc<TypedSimplePlan>,
+    accumulated: Accumulated,
+    path: Option<FloatIsa>,
     input_shape: Vec<usize>,
     logits_shape: Vec<usize>,
     cut_shapes: Vec<Vec<usize>>,
@@ -129,6 +133,8 @@ pub struct TrainingNet {
 struct Worker {
     prefix: Option<TypedSimpleState>,
     step: TypedSimpleState,
+    /// While a step is profiled.
+    times: Option<Times>,
 }
 
 /// Means over a mini-batch.
@@ -147,32 +153,56 @@ pub struct BatchGradient {
 #[derive(Default)]
 struct Sums {
     parts: [f64; 3],
-    gradients: Vec<Vec<f32>>,
+    /// In the order of [`Accumulated`]. Fed to the graph by move, so that it adds in place.
+    gradients: Vec<TValue>,
 }
 
 impl TrainingNet {
     /// Differentiate a normalised model with respect to `parameters`, for `threads` threads. The frozen part, if there is one, runs anew
     /// for each sample.
     pub fn new(model: &Model, parameters: &Parameters, loss: &Loss, threads: usize) -> Result<TrainingNet, AdaptError> {
+        TrainingNet::on_path(model, parameters, loss, threads, FloatIsa::detect_fast())
+    }
+
+    /// The same with convolutions of our own on a float path of this CPU, or with tract's on `None`: for tests and comparisons.
+    /// [`TrainingNet::new`] takes the fastest path, and tract where there is none.
+    pub fn on_path(
+        model: &Model,
+        parameters: &Parameters,
+        loss: &Loss,
+        threads: usize,
+        path: Option<FloatIsa>,
+    ) -> Result<TrainingNet, AdaptError> {
         let input_shape = limbeck_engine::input_shape(model, 1)?;
         let failed = AdaptError::tract;
         let prepared = guarded("prepared it", || {
-            let forward = forward(model, parameters)?;
+            let forward = forward(model, parameters, path)?;
             Ok(Prepared::new(forward, loss))
         })??;
-        let Prepared { prefix, plan, cut: cut_shapes, shape } = prepared;
+        let Prepared { prefix, plan, accumulated, cut: cut_shapes, shape } = prepared;
         let data_inputs = cut_shapes.len().max(1);
         let facts = plan.model().input_fact(data_inputs).map_err(failed("cannot prepare the training graph"))?;
         let logits_shape = facts.shape.as_concrete().map(<[usize]>::to_vec);
         let logits_shape =
             logits_shape.ok_or_else(|| AdaptError::Unsuitable("the shape of the output is not fixed".into()))?;
         let started = || -> TractResult<Worker> {
-            Ok(Worker { prefix: prefix.as_ref().map(|p| p.spawn()).transpose()?, step: plan.spawn()? })
+            Ok(Worker { prefix: prefix.as_ref().map(|p| p.spawn()).transpose()?, step: plan.spawn()?, times: None })
         };
         let workers = (0..threads.max(1)).map(|_| Ok(Mutex::new(started()?)));
         let workers = workers.collect::<TractResult<_>>().map_err(failed("cannot start the training graph"))?;
         let has_prefix = prefix.is_some();
-        Ok(TrainingNet { plan, input_shape, logits_shape, cut_shapes, shape, workers, cuts: None, has_prefix })
+        Ok(TrainingNet {
+            plan,
+            accumulated,
+            path,
+            input_shape,
+            logits_shape,
+            cut_shapes,
+            shape,
+            workers,
+            cuts: None,
+            has_prefix,
+        })
     }
 
     /// Run the frozen part, if there is one, once an index from now on. `model` and `parameters` are those that this was made of.
@@ -183,7 +213,7 @@ impl TrainingNet {
         options: &CutOptions,
     ) -> Result<(), AdaptError> {
         if self.has_prefix {
-            let identity = prefix_identity(model, parameters, options);
+            let identity = prefix_identity(model, parameters, options, self.path);
             let lens = &self.shape.cut;
             self.cuts = Some(Cuts::open(&options.path, &identity, options.records, lens, options.format)?);
         }
@@ -222,22 +252,19 @@ impl TrainingNet {
         examples: &dyn Examples,
         indices: &[usize],
     ) -> Result<BatchGradient, AdaptError> {
-        // Last to first, as the graph's inputs and outputs are.
-        let weights = (parameters.values.iter().zip(parameters.dims()).rev())
-            .map(|(values, dims)| Ok(Tensor::from_shape(dims, values)?.into_tvalue()))
-            .collect::<TractResult<Vec<TValue>>>()
-            .map_err(AdaptError::tract("cannot take the parameters"))?;
+        let weights = weights(parameters)?;
         let chunks: Vec<&[usize]> = indices.chunks(CHUNK).collect();
         let workers = self.workers.iter().take(chunks.len().max(1)).collect();
-        let mut total: Sums = reduce::in_order(workers, chunks.len(), |worker: &mut &Mutex<Worker>, chunk| {
+        let total: Sums = reduce::in_order(workers, chunks.len(), |worker: &mut &Mutex<Worker>, chunk| {
             let mut worker = worker.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             self.chunk(&mut worker, &weights, examples, chunks[chunk])
         })?;
         let scale = 1.0 / indices.len().max(1) as f32;
-        total.gradients.iter_mut().flatten().for_each(|g| *g *= scale);
-        total.gradients.reverse();
+        let reading = AdaptError::tract("cannot read the gradients");
+        let mut gradients = self.accumulated.read(&total.gradients, scale).map_err(reading)?;
+        gradients.reverse();
         let [teacher_loss, label_loss, agreement] = total.parts.map(|p| p as f32 * scale);
-        Ok(BatchGradient { teacher_loss, label_loss, agreement, gradients: total.gradients })
+        Ok(BatchGradient { teacher_loss, label_loss, agreement, gradients })
     }
 
     fn chunk(
@@ -248,7 +275,8 @@ impl TrainingNet {
         indices: &[usize],
     ) -> Result<Sums, AdaptError> {
         let failed = AdaptError::tract;
-        let mut sums = Sums::default();
+        let zeros = self.accumulated.zeros().map_err(failed("cannot start a sum"))?;
+        let mut sums = Sums { parts: [0.0; 3], gradients: zeros };
         let (mut x, mut teacher) = (vec![0.0; self.input_len()], vec![0.0; self.classes()]);
         for &index in indices {
             let (label, mut inputs) = self.data(worker, examples, index, &mut x, &mut teacher)?;
@@ -256,10 +284,30 @@ impl TrainingNet {
             inputs.push(tensor(&self.logits_shape, &teacher)?);
             inputs.push(tensor0(label).into_tvalue());
             inputs.extend(weights.iter().cloned());
-            let outputs = worker.step.run(inputs).map_err(failed("failed in a training step"))?;
-            sums.take(&outputs).map_err(failed("failed in a training step"))?;
+            inputs.extend(sums.gradients.drain(..));
+            let outputs = match &mut worker.times {
+                Some(times) => times.run(&mut worker.step, inputs),
+                None => worker.step.run(inputs),
+            };
+            let outputs = outputs.map_err(failed("failed in a training step"))?;
+            sums.take(outputs).map_err(failed("failed in a training step"))?;
         }
         Ok(sums)
+    }
+
+    /// Where the time of a step over the samples `indices` goes, in one thread, without what the frozen part takes.
+    pub fn profile(
+        &self,
+        parameters: &Parameters,
+        examples: &dyn Examples,
+        indices: &[usize],
+    ) -> Result<Vec<KindTime>, AdaptError> {
+        let weights = weights(parameters)?;
+        let mut worker = self.workers[0].lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        worker.times = Some(Times::default());
+        let result = self.chunk(&mut worker, &weights, examples, indices);
+        let times = worker.times.take().unwrap_or_default();
+        result.map(|_| times.into_kinds())
     }
 
     /// What the step graph reads of sample `index`, besides its answer: the input, or the cut.
@@ -301,14 +349,26 @@ impl TrainingNet {
 }
 
 /// The model with its parameters as inputs after x: tract then neither folds nor merges them, whatever their values.
-pub(crate) fn forward(model: &Model, parameters: &Parameters) -> Result<TypedModel, EngineError> {
+pub(crate) fn forward(
+    model: &Model,
+    parameters: &Parameters,
+    path: Option<FloatIsa>,
+) -> Result<TypedModel, EngineError> {
     let mut opened = model.clone();
     for (name, dims) in parameters.names().iter().zip(parameters.dims()) {
         opened.graph.initializers.remove(name);
         let dims = dims.iter().map(|&d| Dim::Known(d)).collect();
         opened.graph.inputs.push(Value::f32(name, dims));
     }
-    typed_model(&opened, &limbeck_engine::input_shape(model, 1)?)
+    training_model(&opened, &limbeck_engine::input_shape(model, 1)?, path)
+}
+
+/// Last to first, as the graph's inputs and outputs are.
+fn weights(parameters: &Parameters) -> Result<Vec<TValue>, AdaptError> {
+    (parameters.values.iter().zip(parameters.dims()).rev())
+        .map(|(values, dims)| Ok(Tensor::from_shape(dims, values)?.into_tvalue()))
+        .collect::<TractResult<Vec<TValue>>>()
+        .map_err(AdaptError::tract("cannot take the parameters"))
 }
 
 fn tensor(shape: &[usize], values: &[f32]) -> Result<TValue, AdaptError> {
@@ -317,7 +377,8 @@ fn tensor(shape: &[usize], values: &[f32]) -> Result<TValue, AdaptError> {
 }
 
 /// What decides the frozen part's results: the model without the values of what is trained, and what the caller says.
-fn prefix_identity(model: &Model, parameters: &Parameters, options: &CutOptions) -> [u8; 32] {
+/// The path decides the last bits, and how images lie.
+fn prefix_identity(model: &Model, parameters: &Parameters, options: &CutOptions, path: Option<FloatIsa>) -> [u8; 32] {
     use sha2::{Digest, Sha256};
     let mut frozen = model.clone();
     for name in parameters.names() {
@@ -327,6 +388,7 @@ fn prefix_identity(model: &Model, parameters: &Parameters, options: &CutOptions)
     hasher.update(frozen.emit());
     hasher.update(parameters.names().join("\n"));
     hasher.update(options.identity);
+    hasher.update(path.map_or("tract", FloatIsa::name));
     hasher.finalize().into()
 }
 
@@ -334,6 +396,7 @@ fn prefix_identity(model: &Model, parameters: &Parameters, options: &CutOptions)
 struct Prepared {
     prefix: Option<Arc<TypedSimplePlan>>,
     plan: Arc<TypedSimplePlan>,
+    accumulated: Accumulated,
     cut: Vec<Vec<usize>>,
     shape: Shape,
 }
@@ -350,8 +413,9 @@ impl Prepared {
         let (prefix_macs, suffix_macs) = (macs(prefix.as_ref())?, macs(Some(&suffix))?);
         let inputs = suffix.input_outlets().map_err(preparing())?.len();
         let trained: Vec<usize> = (cut.len().max(1)..inputs).collect();
-        let plan = differentiate(&suffix, &trained, loss)?;
-        let plan = plan.into_optimized().and_then(|m| m.into_runnable()).map_err(preparing())?;
+        let mut graph = differentiate(&suffix, &trained, loss)?;
+        let accumulated = Accumulated::new(&mut graph).map_err(preparing())?;
+        let plan = graph.into_optimized().and_then(|m| m.into_runnable()).map_err(preparing())?;
         let prefix = prefix.map(|p| p.into_optimized().and_then(|m| m.into_runnable()));
         let prefix = prefix.transpose().map_err(preparing())?;
         let peak = |plan: &Arc<TypedSimplePlan>| memory::peak_bytes(plan).map_err(preparing());
@@ -364,20 +428,15 @@ impl Prepared {
             suffix_macs,
             step_bytes,
         };
-        Ok(Prepared { prefix, plan, cut, shape })
+        Ok(Prepared { prefix, plan, accumulated, cut, shape })
     }
 }
 
 impl Sums {
-    /// Add one run's outputs: the loss parts, then the gradients.
-    fn take(&mut self, outputs: &[TValue]) -> TractResult<()> {
+    /// Takes what one run put out: the loss parts, then the sums with one sample more.
+    fn take(&mut self, mut outputs: TVec<TValue>) -> TractResult<()> {
         with_f32(&outputs[0], |parts| self.parts.iter_mut().zip(parts).for_each(|(s, &p)| *s += p as f64))?;
-        if self.gradients.is_empty() {
-            self.gradients = outputs[1..].iter().map(|o| vec![0.0; o.len()]).collect();
-        }
-        for (sum, gradient) in self.gradients.iter_mut().zip(&outputs[1..]) {
-            with_f32(gradient, |g| add(sum, g))?;
-        }
+        self.gradients = outputs.drain(1..).collect();
         Ok(())
     }
 }
@@ -385,14 +444,6 @@ impl Sums {
 impl Sum for Sums {
     fn add(&mut self, other: Sums) {
         self.parts.iter_mut().zip(other.parts).for_each(|(s, p)| *s += p);
-        if self.gradients.is_empty() {
-            self.gradients = other.gradients;
-        } else {
-            self.gradients.iter_mut().zip(&other.gradients).for_each(|(sum, g)| add(sum, g));
-        }
+        self.gradients = Accumulated::add(std::mem::take(&mut self.gradients), other.gradients);
     }
-}
-
-fn add(sum: &mut [f32], more: &[f32]) {
-    sum.iter_mut().zip(more).for_each(|(s, m)| *s += m);
 }

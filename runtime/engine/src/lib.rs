@@ -3,7 +3,7 @@
 //! [`onnx`] is the model as data; [`normalise()`] brings it to the form that every later stage starts from; [`Net`] runs
 //! a float model on tract; [`compile()`] finds the integer regions of a quantized model and turns each into one plan;
 //! [`Student`] runs whatever a bundle holds, float or int8; [`Student::profile`] says where the time goes. What runs has float
-//! convolutions of our own in tract's graph (`float`); what is differentiated ([`typed_model`]) has none.
+//! convolutions of our own in tract's graph (`float`); what is differentiated ([`training_model`]) has them with their weights as inputs.
 //!
 //! tract is pinned and named here and in `limbeck-adapt` only.
 
@@ -32,6 +32,8 @@ pub use compile::{Compiled, FloatNode, Region, compile};
 pub use error::{EngineError, guarded};
 pub use facts::{Fact, infer};
 pub use limbeck_kernels::float::FloatIsa;
+// For `limbeck-adapt`, which differentiates them.
+pub use float::{Kept, Outputs, ScaleChannels, Scratch, SumPixels, WiredConv, WiredDense, taps_first};
 pub use limbeck_plan::Isa;
 pub use net::{Net, Worker, input_shape};
 pub use normalise::normalise;
@@ -51,11 +53,24 @@ fn framework() -> tract_onnx::Onnx {
     onnx
 }
 
-/// A model as tract's typed graph, decluttered, at a concrete input shape. For `limbeck-adapt`, which differentiates it.
+/// A model as tract's typed graph, decluttered, at a concrete input shape, with tract's operators only.
 ///
 /// Further inputs (parameters that training turned into inputs) must be declared with concrete shapes.
 pub fn typed_model(model: &onnx::Model, input_shape: &[usize]) -> Result<TypedModel, EngineError> {
     as_imported(model, input_shape)?.into_decluttered().map_err(EngineError::tract(CANNOT_TAKE))
+}
+
+/// The graph that `limbeck-adapt` differentiates: [`typed_model`], or on a float path the same function with convolutions of our own,
+/// N H W C, whose weights are inputs of the operator ([`WiredConv`]).
+pub fn training_model(
+    model: &onnx::Model,
+    input_shape: &[usize],
+    path: Option<FloatIsa>,
+) -> Result<TypedModel, EngineError> {
+    let Some(isa) = path else { return typed_model(model, input_shape) };
+    float::with_wired_convolutions(as_imported(model, input_shape)?, isa)
+        .and_then(|m| m.into_decluttered())
+        .map_err(EngineError::tract(CANNOT_TAKE))
 }
 
 const CANNOT_TAKE: &str = "cannot take the graph (an operator it does not know, or shapes that do not fit)";

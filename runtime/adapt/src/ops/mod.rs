@@ -1,7 +1,11 @@
 //! The few operators that a gradient needs and tract lacks. One file each; this is the only place where tract's operator
 //! traits are implemented.
 
+mod accumulate;
 mod axis_map_dx;
+mod conv_dw;
+mod conv_dx;
+mod dense;
 mod depthwise_dw;
 mod distill_loss;
 mod elementwise;
@@ -13,7 +17,11 @@ mod unfold;
 mod windows;
 mod zero_insert;
 
+pub(crate) use accumulate::Accumulate;
 pub(crate) use axis_map_dx::{AxisMapDx, Tap};
+pub(crate) use conv_dw::{ConvDw, Part, UnpackDw};
+pub(crate) use conv_dx::ConvDx;
+pub(crate) use dense::{DenseDw, DenseDx};
 pub(crate) use depthwise_dw::DepthwiseDw;
 pub(crate) use distill_loss::DistillLoss;
 pub(crate) use elementwise::{ElementwiseDx, Function};

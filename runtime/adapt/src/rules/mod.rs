@@ -12,9 +12,11 @@ mod elementwise;
 #[cfg(test)]
 mod layouts;
 mod norm;
+mod own;
 mod pool;
 mod shape;
 
+use limbeck_engine::{ScaleChannels, SumPixels, WiredConv, WiredDense};
 use tract_core::internal::*;
 use tract_core::ops::Downsample;
 use tract_core::ops::array::{Gather, MultiBroadcastTo, Pad, Slice, Tile, TypedConcat};
@@ -36,7 +38,15 @@ type Contributions = TVec<(usize, OutletId)>;
 pub(crate) fn apply(b: &mut Backward, g: OutletId) -> TractResult<Contributions> {
     let op: Box<dyn TypedOp> = b.node.op.clone();
     let op: &dyn TypedOp = op.as_ref();
-    if let Some(op) = op.downcast_ref::<Conv>() {
+    if let Some(op) = op.downcast_ref::<WiredConv>() {
+        own::conv(b, op, g)
+    } else if let Some(op) = op.downcast_ref::<WiredDense>() {
+        own::dense(b, op, g)
+    } else if let Some(op) = op.downcast_ref::<SumPixels>() {
+        own::sum_pixels(b, op, g)
+    } else if let Some(op) = op.downcast_ref::<ScaleChannels>() {
+        own::scale_channels(b, op, g)
+    } else if let Some(op) = op.downcast_ref::<Conv>() {
         conv::conv(b, op, g)
     } else if let Some(op) = op.downcast_ref::<Deconv>() {
         deconv::deconv(b, op, g)

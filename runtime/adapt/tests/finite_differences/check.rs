@@ -1,6 +1,7 @@
 //! A model's gradients against central differences of its loss.
 
 use limbeck_adapt::{Examples, Loss, Parameters, TrainingNet};
+use limbeck_engine::FloatIsa;
 use limbeck_engine::onnx::Model;
 
 use crate::builder::Uniform;
@@ -61,19 +62,26 @@ pub fn check(name: &str, model: Model) {
     }
 }
 
-/// [`check`], with what is wrong as an error.
+/// [`check`], with what is wrong as an error: on tract's convolutions, and on ours on every float path of this CPU.
 pub fn try_check(model: Model) -> Result<(), String> {
     let model = limbeck_engine::normalise(&model).map_err(|e| e.to_string())?;
     let parameters = Parameters::of(&model).map_err(|e| e.to_string())?;
+    for path in std::iter::once(None).chain(FloatIsa::available().map(Some)) {
+        try_check_on(&model, &parameters, path).map_err(|e| format!("on {path:?}: {e}"))?;
+    }
+    Ok(())
+}
+
+fn try_check_on(model: &Model, parameters: &Parameters, path: Option<FloatIsa>) -> Result<(), String> {
     let loss = Loss { temperature: 2.0, teacher_weight: 1.0, label_weight: 0.5 };
-    let net = TrainingNet::new(&model, &parameters, &loss, 1).map_err(|e| e.to_string())?;
+    let net = TrainingNet::on_path(model, parameters, &loss, 1, path).map_err(|e| e.to_string())?;
     if net.unlowered_nodes() > 0 {
         return Err(format!("{} nodes build a model on every call", net.unlowered_nodes()));
     }
     let batch = |p: &Parameters| net.gradient(p, &RandomExamples, &SAMPLES).map_err(|e| e.to_string());
-    let gradients = batch(&parameters)?.gradients;
+    let gradients = batch(parameters)?.gradients;
     let loss_of = |p: &Parameters| batch(p).map(|b| b.teacher_loss as f64 + b.label_loss as f64);
-    let here = loss_of(&parameters)?;
+    let here = loss_of(parameters)?;
     // (L(w + h·u) − L(w − h·u)) / 2h, u scaled to length 1; then the same from w on to either side.
     let slopes = |selection: &[usize], u: &[Vec<f32>], h: f64| -> Result<[f64; 3], String> {
         let length = u.iter().flatten().map(|&u| u as f64 * u as f64).sum::<f64>().sqrt();

@@ -3,7 +3,8 @@
 //! ```text
 //! Conv → (Mul | Div | Add | Sub) by constants a channel → Add of an image → (Max | Min) by a constant
 //! ```
-//! Each step but the first may be missing; none may have a second reader, or be an output.
+//! Each step but the first may be missing; none may have a second reader, or be an output. Weights that are inputs of the operator
+//! ([`Weights::Wired`]) take no constants a channel.
 
 use std::collections::HashMap;
 
@@ -32,10 +33,25 @@ pub(super) struct Chain {
     /// The order is not decided yet.
     pub(super) shape: ConvShapeF32,
     pub(super) depthwise: bool,
-    /// O I KH KW.
-    pub(super) weights: Vec<f32>,
-    pub(super) bias: Vec<f32>,
+    pub(super) weights: Weights,
     pub(super) bounds: [f32; 2],
+}
+
+/// Where the weights of a convolution are.
+pub(super) enum Weights {
+    /// Constants: O I KH KW, and O.
+    Held { weights: Vec<f32>, bias: Vec<f32> },
+    /// Values of the graph, of the same shapes; they may change from run to run.
+    Wired { weights: OutletId, bias: OutletId },
+}
+
+/// Which of the two a graph is to have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeping {
+    /// Constants only; other convolutions stay tract's.
+    Held,
+    /// All as inputs, and one sample a run: what is differentiated.
+    Wired,
 }
 
 /// What becomes of a node.
@@ -47,10 +63,10 @@ pub(super) enum Role {
 }
 
 /// All chains, by node.
-pub(super) fn chains(model: &TypedModel) -> TractResult<HashMap<usize, Role>> {
+pub(super) fn chains(model: &TypedModel, keeping: Keeping) -> TractResult<HashMap<usize, Role>> {
     let mut roles: HashMap<usize, Role> = HashMap::new();
     for id in model.eval_order()? {
-        let Some(mut chain) = convolution(model, model.node(id)) else { continue };
+        let Some(mut chain) = convolution(model, model.node(id), keeping) else { continue };
         let mut tail = id;
         // A sum of two convolutions belongs to the first.
         while let Some(next) = only_reader(model, tail).filter(|n| !roles.contains_key(n)) {
@@ -77,7 +93,7 @@ fn constant(model: &TypedModel, outlet: OutletId) -> Option<Vec<f32>> {
     Some(value.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec())
 }
 
-fn convolution(model: &TypedModel, node: &TypedNode) -> Option<Chain> {
+fn convolution(model: &TypedModel, node: &TypedNode, keeping: Keeping) -> Option<Chain> {
     let conv = node.op_as::<Conv>()?;
     let [input, weights, bias] = node.inputs[..] else { return None };
     let spec = &conv.pool_spec;
@@ -106,15 +122,34 @@ fn convolution(model: &TypedModel, node: &TypedNode) -> Option<Chain> {
     let shape = ConvShapeF32 { x, order: Order::Interleaved, channels: conv.output_channels(), window };
     let [out_h, out_w] = window.output(h, w)?;
     let output = node.outputs.first()?.fact.shape.as_concrete()?;
-    let (weights, bias) = (constant(model, weights)?, constant(model, bias)?);
+    let weights = match keeping {
+        Keeping::Held => Weights::Held { weights: constant(model, weights)?, bias: constant(model, bias)? },
+        Keeping::Wired if batch == 1 => Weights::Wired { weights, bias },
+        Keeping::Wired => return None,
+    };
     let depth = if depthwise { window.taps() } else { shape.depth() };
     let fits = output == [batch, shape.channels, out_h, out_w]
-        && weights.len() == shape.channels * depth
-        && bias.len() == shape.channels
+        && weights.lens(model) == Some([shape.channels * depth, shape.channels])
         && !(depthwise && window.taps() > MOST_TAPS)
         && (depthwise || scratch_len(&ConvShapeF32 { order: Order::Planar, ..shape }) <= MOST_SCRATCH);
     let bounds = [f32::NEG_INFINITY, f32::INFINITY];
-    fits.then_some(Chain { input, addend: None, batch, shape, depthwise, weights, bias, bounds })
+    fits.then_some(Chain { input, addend: None, batch, shape, depthwise, weights, bounds })
+}
+
+impl Weights {
+    /// How many weights and biases.
+    fn lens(&self, model: &TypedModel) -> Option<[usize; 2]> {
+        let len = |outlet: OutletId, rank: usize| {
+            let fact = model.outlet_fact(outlet).ok()?;
+            let shape = fact.shape.as_concrete()?;
+            let plain = fact.datum_type == f32::datum_type() && shape.len() == rank;
+            plain.then(|| shape.iter().product())
+        };
+        match self {
+            Weights::Held { weights, bias } => Some([weights.len(), bias.len()]),
+            &Weights::Wired { weights, bias } => Some([len(weights, 4)?, len(bias, 1)?]),
+        }
+    }
 }
 
 impl Chain {
@@ -154,18 +189,17 @@ impl Chain {
             }
         }
         let Some(channels) = self.by_channel(model, other, values) else { return false };
-        if !unbounded || self.addend.is_some() {
+        if !unbounded || self.addend.is_some() || channels.iter().any(|v| !v.is_finite()) {
             return false;
         }
-        let finite = channels.iter().all(|v| v.is_finite());
+        let Weights::Held { weights, bias } = &mut self.weights else { return false };
         match () {
-            _ if !finite => return false,
-            _ if op.0.is::<Mul>() => self.scale(&channels),
+            _ if op.0.is::<Mul>() => scale(weights, bias, &channels),
             _ if op.0.is::<Div>() && is_left && channels.iter().all(|v| v.recip().is_finite()) => {
-                self.scale(&channels.iter().map(|v| v.recip()).collect::<Vec<_>>())
+                scale(weights, bias, &channels.iter().map(|v| v.recip()).collect::<Vec<_>>())
             }
-            _ if op.0.is::<Add>() => self.bias.iter_mut().zip(channels).for_each(|(b, v)| *b += v),
-            _ if op.0.is::<Sub>() && is_left => self.bias.iter_mut().zip(channels).for_each(|(b, v)| *b -= v),
+            _ if op.0.is::<Add>() => bias.iter_mut().zip(channels).for_each(|(b, v)| *b += v),
+            _ if op.0.is::<Sub>() && is_left => bias.iter_mut().zip(channels).for_each(|(b, v)| *b -= v),
             _ => return false,
         }
         true
@@ -181,12 +215,12 @@ impl Chain {
             _ => None,
         }
     }
+}
 
-    fn scale(&mut self, channels: &[f32]) {
-        let depth = self.weights.len() / channels.len();
-        for ((w, b), v) in self.weights.chunks_exact_mut(depth).zip(&mut self.bias).zip(channels) {
-            w.iter_mut().for_each(|w| *w *= v);
-            *b *= v;
-        }
+fn scale(weights: &mut [f32], bias: &mut [f32], channels: &[f32]) {
+    let depth = weights.len() / channels.len();
+    for ((w, b), v) in weights.chunks_exact_mut(depth).zip(bias).zip(channels) {
+        w.iter_mut().for_each(|w| *w *= v);
+        *b *= v;
     }
 }

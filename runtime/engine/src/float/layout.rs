@@ -15,10 +15,12 @@ use tract_onnx::tract_core::ops::math::Mul;
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
-use super::fuse::{Chain, Role};
+use super::fuse::{Chain, Keeping, Role, Weights};
 use super::operator::FloatConv;
 use super::outputs::Outputs;
+use super::packed::Packed;
 use super::pixels::{ScaleChannels, SumPixels};
+use super::wired::{WiredConv, dense};
 
 /// The forms in which a value exists in the new graph; at least one.
 #[derive(Clone, Copy, Default)]
@@ -37,9 +39,18 @@ struct Rebuild<'a> {
 }
 
 /// Builds the new graph.
-pub(super) fn rebuild(old: &TypedModel, roles: &HashMap<usize, Role>, isa: FloatIsa) -> TractResult<TypedModel> {
+pub(super) fn rebuild(
+    old: &TypedModel,
+    roles: &HashMap<usize, Role>,
+    isa: FloatIsa,
+    keeping: Keeping,
+) -> TractResult<TypedModel> {
     let new = TypedModel { symbols: old.symbols.clone(), properties: old.properties.clone(), ..TypedModel::default() };
-    let mut r = Rebuild { old, new, forms: HashMap::new(), outputs: Outputs::default() };
+    let outputs = match keeping {
+        Keeping::Held => Outputs::kept(),
+        Keeping::Wired => Outputs::fresh(),
+    };
+    let mut r = Rebuild { old, new, forms: HashMap::new(), outputs };
     for &input in old.input_outlets()? {
         r.source(input)?;
     }
@@ -49,6 +60,7 @@ pub(super) fn rebuild(old: &TypedModel, roles: &HashMap<usize, Role>, isa: Float
             Some(Role::Inner) => {}
             Some(Role::Tail(chain)) => r.chain(node, chain, isa)?,
             None if node.op_is::<TypedSource>() => {}
+            None if keeping == Keeping::Wired && r.dense(node, isa)? => {}
             None => match r.interleaved(node)? {
                 Some(outlet) => r.put(OutletId::new(id, 0), Forms { interleaved: Some(outlet), planar: None }),
                 None => r.as_it_was(node)?,
@@ -118,14 +130,34 @@ impl Rebuild<'_> {
         let is_planar = !chain.depthwise && self.get(chain.input).interleaved.is_none();
         let order = if is_planar { Order::Planar } else { Order::Interleaved };
         let mut inputs = vec![if is_planar { self.planar(chain.input)? } else { self.turned(chain.input)? }];
+        if let Weights::Wired { weights, bias } = chain.weights {
+            inputs.extend([self.planar(weights)?, self.planar(bias)?]);
+        }
         if let Some(addend) = chain.addend {
             inputs.push(self.turned(addend)?);
         }
-        let op = FloatConv::new(isa, chain, ConvShapeF32 { order, ..chain.shape }, &self.outputs);
+        let (shape, depthwise, bounds) = (ConvShapeF32 { order, ..chain.shape }, chain.depthwise, chain.bounds);
+        let op: Box<dyn TypedOp> = match &chain.weights {
+            Weights::Held { weights, bias } => {
+                let packed = Packed::new(&shape, depthwise, weights, bias);
+                Box::new(FloatConv::new(isa, (chain.batch, shape), packed, bounds, &self.outputs))
+            }
+            Weights::Wired { .. } => Box::new(WiredConv::new(isa, shape, depthwise, bounds, &self.outputs)),
+        };
         let name = self.name(node.name.clone());
         let outlet = self.new.wire_node(name, op, &inputs)?[0];
         self.put(OutletId::new(node.id, 0), Forms { interleaved: Some(outlet), planar: None });
         Ok(())
+    }
+
+    /// Wires a fully connected layer, if the node is one.
+    fn dense(&mut self, node: &TypedNode, isa: FloatIsa) -> TractResult<bool> {
+        let Some((op, inputs)) = dense(self.old, node, isa) else { return Ok(false) };
+        let inputs = inputs.into_iter().map(|i| self.planar(i)).collect::<TractResult<TVec<_>>>()?;
+        let name = self.name(node.name.clone());
+        let outlet = self.new.wire_node(name, op, &inputs)?[0];
+        self.put(OutletId::new(node.id, 0), Forms { planar: Some(outlet), interleaved: None });
+        Ok(true)
     }
 
     /// The node on N H W C operands, if it is of a kind that allows it and its operands are there.

@@ -5,15 +5,25 @@
 //! means over the image, pools, concatenations) is turned to N H W C too, so that an image changes its layout where it enters and
 //! leaves such a chain only. The first convolution reads N C H W as it is.
 //!
-//! Applied to what runs, on a CPU with a fast path, right after import: tract's own simplifications would first turn
-//! pointwise convolutions into matrix products. Never to what `limbeck-adapt` differentiates.
+//! Applied on a CPU with a fast path, right after import: tract's own simplifications would first turn pointwise convolutions into
+//! matrix products. What runs holds its weights packed; in what `limbeck-adapt` differentiates they are inputs ([`WiredConv`]).
 
 mod fuse;
 mod layout;
 mod operator;
 mod outputs;
+mod packed;
 mod pixels;
+mod scratch;
+mod wired;
 
+pub use outputs::Outputs;
+pub use packed::{Kept, taps_first};
+pub use pixels::{ScaleChannels, SumPixels};
+pub use scratch::Scratch;
+pub use wired::{WiredConv, WiredDense};
+
+use limbeck_kernels::float::FloatIsa;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::optim::Optimizer;
 
@@ -33,15 +43,26 @@ pub(crate) fn work(node: &TypedNode) -> Option<Work> {
 }
 
 /// The same function, with our operators where they are faster.
-pub(crate) fn with_own_convolutions(mut model: TypedModel) -> TractResult<TypedModel> {
-    let Some(isa) = limbeck_kernels::float::FloatIsa::detect_fast() else { return Ok(model) };
+pub(crate) fn with_own_convolutions(model: TypedModel) -> TractResult<TypedModel> {
+    match FloatIsa::detect_fast() {
+        Some(isa) => with_own(model, isa, fuse::Keeping::Held),
+        None => Ok(model),
+    }
+}
+
+/// The same function of the same inputs, weights among them, with our operators on one path.
+pub(crate) fn with_wired_convolutions(model: TypedModel, isa: FloatIsa) -> TractResult<TypedModel> {
+    with_own(model, isa, fuse::Keeping::Wired)
+}
+
+fn with_own(mut model: TypedModel, isa: FloatIsa, keeping: fuse::Keeping) -> TractResult<TypedModel> {
     // Shapes and constants that the importer left as arithmetic.
     Optimizer::prop_consts().optimize(&mut model)?;
-    let chains = fuse::chains(&model)?;
+    let chains = fuse::chains(&model, keeping)?;
     if chains.is_empty() {
         return Ok(model);
     }
-    layout::rebuild(&model, &chains, isa)
+    layout::rebuild(&model, &chains, isa, keeping)
 }
 
 #[cfg(test)]
@@ -90,7 +111,7 @@ mod tests {
 
     #[test]
     fn an_image_changes_its_layout_only_where_it_leaves_the_chain() {
-        if limbeck_kernels::float::FloatIsa::detect_fast().is_none() {
+        if FloatIsa::detect_fast().is_none() {
             return;
         }
         let imported = crate::as_imported(&net(), &[1, 3, 8, 8]).unwrap();
@@ -102,8 +123,12 @@ mod tests {
     }
 
     #[test]
-    fn what_training_differentiates_holds_nothing_of_ours() {
-        let typed = crate::typed_model(&net(), &[1, 3, 8, 8]).unwrap();
-        assert!(operators(&typed).iter().all(|name| !name.starts_with("Limbeck")));
+    fn what_training_differentiates_has_its_weights_as_inputs() {
+        let ours = operators(&crate::training_model(&net(), &[1, 3, 8, 8], Some(FloatIsa::PORTABLE)).unwrap());
+        let expected =
+            ["LimbeckWiredConvF32", "LimbeckWiredDepthwiseF32", "LimbeckWiredConvF32", "LimbeckSumPixelsF32"];
+        assert_eq!(ours[..4], expected, "{ours:?}");
+        let tract = operators(&crate::training_model(&net(), &[1, 3, 8, 8], None).unwrap());
+        assert!(tract.iter().all(|name| !name.starts_with("Limbeck")), "{tract:?}");
     }
 }

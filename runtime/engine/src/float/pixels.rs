@@ -9,18 +9,20 @@ use super::outputs::Outputs;
 
 /// x (N, H, W, C) → y (N, 1, 1, C)
 #[derive(Debug, Clone)]
-pub(super) struct SumPixels {
+pub struct SumPixels {
     /// N H W C of the input.
-    pub(super) shape: [usize; 4],
-    pub(super) outputs: Outputs,
+    pub shape: [usize; 4],
+    /// Where it puts its result.
+    pub outputs: Outputs,
 }
 
 /// x (N, H, W, C), s (N, 1, 1, C) → y (N, H, W, C)
 #[derive(Debug, Clone)]
-pub(super) struct ScaleChannels {
+pub struct ScaleChannels {
     /// N H W C of the input.
-    pub(super) shape: [usize; 4],
-    pub(super) outputs: Outputs,
+    pub shape: [usize; 4],
+    /// Where it puts its result.
+    pub outputs: Outputs,
 }
 
 /// Runs `f(x, s, y)` for each sample; `s` is empty where there is no second input.

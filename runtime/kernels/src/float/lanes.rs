@@ -3,8 +3,11 @@
 //! The loops are written once over this trait and compiled once a path: `arch` instantiates them inside a function that has the
 //! path's instructions, and everything here is inlined there.
 
+use super::conv_dw_f32::{Columns, columns};
 use super::conv_f32::{Line, line};
+use super::depthwise_dw_f32::{Sums, Taps, taps};
 use super::depthwise_f32::{Row, row};
+use super::matrix_f32::{Matrix, Rows, matrix_times, matrix_transposed};
 
 /// Values of a vector.
 pub(crate) const LANES: usize = 8;
@@ -53,6 +56,30 @@ pub(crate) trait Lanes: Copy {
     /// # Safety
     /// Those of [`row()`].
     unsafe fn depthwise_row(self, r: &Row<'_>);
+
+    /// [`columns()`] compiled for this path.
+    ///
+    /// # Safety
+    /// Those of [`columns()`].
+    unsafe fn conv_dw(self, c: &Columns);
+
+    /// [`taps()`] compiled for this path.
+    ///
+    /// # Safety
+    /// Those of [`taps()`].
+    unsafe fn depthwise_dw(self, t: &Taps) -> Sums;
+
+    /// [`matrix_times()`] compiled for this path.
+    ///
+    /// # Safety
+    /// Those of [`matrix_times()`].
+    unsafe fn matrix_times(self, m: &Matrix);
+
+    /// [`matrix_transposed()`] compiled for this path.
+    ///
+    /// # Safety
+    /// Those of [`matrix_transposed()`].
+    unsafe fn matrix_transposed(self, m: &Rows);
 }
 
 /// No less than the first bound, no more than the second; what is no number stays none.
@@ -109,5 +136,25 @@ impl Lanes for Portable {
     unsafe fn depthwise_row(self, r: &Row<'_>) {
         // SAFETY: the caller's promise, handed on.
         unsafe { row(self, r) }
+    }
+
+    unsafe fn conv_dw(self, c: &Columns) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { columns(self, c) }
+    }
+
+    unsafe fn depthwise_dw(self, t: &Taps) -> Sums {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { taps(self, t) }
+    }
+
+    unsafe fn matrix_times(self, m: &Matrix) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { matrix_times(self, m) }
+    }
+
+    unsafe fn matrix_transposed(self, m: &Rows) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { matrix_transposed(self, m) }
     }
 }

@@ -1,7 +1,7 @@
-//! f32 convolutions, NHWC, with bias, addend and bounds in one pass over the output.
+//! f32 convolutions, NHWC, with bias, addend and bounds in one pass over the output, and their gradients.
 //!
 //! ```text
-//! y = min(max(bias + sum(x * w) + addend, low), high)
+//! y = min(max(bias + sum(x * w) + addend, low), high)        dx = addend + sum(dy * w)        dw += sum(dy * x)        db += sum(dy)
 //! ```
 //!
 //! Float sums depend on their order and on whether product and sum are rounded apart, so that paths differ in the last bits;
@@ -12,13 +12,23 @@
 //! |---|---|---|
 //! | [`conv_f32`] | reference, portable, `fma`, `neon` | [`conv_f32::scratch_len`] |
 //! | [`depthwise_f32`] | reference, portable, `fma`, `neon` | none |
+//! | [`conv_dx_f32`] | reference, portable, `fma`, `neon` | [`conv_dx_f32::scratch_len`] |
+//! | [`conv_dw_f32`] | reference, portable, `fma`, `neon` | [`conv_dw_f32::scratch_len`] |
+//! | [`depthwise_dx_f32`] | reference, portable, `fma`, `neon` | none |
+//! | [`depthwise_dw_f32`] | reference, portable, `fma`, `neon` | [`depthwise_dw_f32::scratch_len`] |
+//! | [`matrix_f32`] | reference, portable, `fma`, `neon` | none |
 //! | [`pixels_f32`] | reference, portable | none |
 
 use core::fmt;
 
+pub mod conv_dw_f32;
+pub mod conv_dx_f32;
 pub mod conv_f32;
+pub mod depthwise_dw_f32;
+pub mod depthwise_dx_f32;
 pub mod depthwise_f32;
 pub(crate) mod lanes;
+pub mod matrix_f32;
 pub mod pixels_f32;
 pub mod suite;
 

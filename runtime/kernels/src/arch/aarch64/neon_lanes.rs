@@ -3,9 +3,12 @@
 use core::arch::aarch64::*;
 
 use super::Neon;
+use crate::float::conv_dw_f32::{Columns, columns};
 use crate::float::conv_f32::{Line, line};
+use crate::float::depthwise_dw_f32::{Sums, Taps, taps};
 use crate::float::depthwise_f32::{Row, row};
 use crate::float::lanes::Lanes;
+use crate::float::matrix_f32::{Matrix, Rows, matrix_times, matrix_transposed};
 
 impl Lanes for Neon {
     type V = [float32x4_t; 2];
@@ -58,5 +61,25 @@ impl Lanes for Neon {
     unsafe fn depthwise_row(self, r: &Row<'_>) {
         // SAFETY: as in `conv_line`.
         unsafe { row(self, r) }
+    }
+
+    unsafe fn conv_dw(self, c: &Columns) {
+        // SAFETY: as in `conv_line`.
+        unsafe { columns(self, c) }
+    }
+
+    unsafe fn depthwise_dw(self, t: &Taps) -> Sums {
+        // SAFETY: as in `conv_line`.
+        unsafe { taps(self, t) }
+    }
+
+    unsafe fn matrix_times(self, m: &Matrix) {
+        // SAFETY: as in `conv_line`.
+        unsafe { matrix_times(self, m) }
+    }
+
+    unsafe fn matrix_transposed(self, m: &Rows) {
+        // SAFETY: as in `conv_line`.
+        unsafe { matrix_transposed(self, m) }
     }
 }

@@ -3,9 +3,12 @@
 use core::arch::x86_64::*;
 
 use super::Fma;
+use crate::float::conv_dw_f32::{Columns, columns};
 use crate::float::conv_f32::{Line, line};
+use crate::float::depthwise_dw_f32::{Sums, Taps, taps};
 use crate::float::depthwise_f32::{Row, row};
 use crate::float::lanes::Lanes;
+use crate::float::matrix_f32::{Matrix, Rows, matrix_times, matrix_transposed};
 
 impl Lanes for Fma {
     type V = __m256;
@@ -65,5 +68,45 @@ impl Lanes for Fma {
         }
         // SAFETY: holding an `Fma` means that the CPU has both; the rest is the caller's promise.
         unsafe { with_fma(self, r) }
+    }
+
+    unsafe fn conv_dw(self, c: &Columns) {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn with_fma(fma: Fma, c: &Columns) {
+            // SAFETY: the caller's promise, handed on.
+            unsafe { columns(fma, c) }
+        }
+        // SAFETY: holding an `Fma` means that the CPU has both; the rest is the caller's promise.
+        unsafe { with_fma(self, c) }
+    }
+
+    unsafe fn depthwise_dw(self, t: &Taps) -> Sums {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn with_fma(fma: Fma, t: &Taps) -> Sums {
+            // SAFETY: the caller's promise, handed on.
+            unsafe { taps(fma, t) }
+        }
+        // SAFETY: holding an `Fma` means that the CPU has both; the rest is the caller's promise.
+        unsafe { with_fma(self, t) }
+    }
+
+    unsafe fn matrix_times(self, m: &Matrix) {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn with_fma(fma: Fma, m: &Matrix) {
+            // SAFETY: the caller's promise, handed on.
+            unsafe { matrix_times(fma, m) }
+        }
+        // SAFETY: holding an `Fma` means that the CPU has both; the rest is the caller's promise.
+        unsafe { with_fma(self, m) }
+    }
+
+    unsafe fn matrix_transposed(self, m: &Rows) {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn with_fma(fma: Fma, m: &Rows) {
+            // SAFETY: the caller's promise, handed on.
+            unsafe { matrix_transposed(fma, m) }
+        }
+        // SAFETY: holding an `Fma` means that the CPU has both; the rest is the caller's promise.
+        unsafe { with_fma(self, m) }
     }
 }

@@ -13,22 +13,22 @@ const LEAST_PIXELS: usize = 48;
 
 /// The input cut into bands of output rows, or of output pixels where rows do not matter.
 #[derive(Clone, Copy)]
-pub(super) struct Bands {
+pub(in crate::float) struct Bands {
     /// Pointwise and read where it lies: one line of `count` pixels, cut anywhere.
-    flat: bool,
+    pub(in crate::float) flat: bool,
     /// Output rows, or pixels, in all, and of a band.
-    total: usize,
-    per_band: usize,
+    pub(in crate::float) total: usize,
+    pub(in crate::float) per_band: usize,
     /// Values from one row of the band to the next.
-    pitch: usize,
+    pub(in crate::float) pitch: usize,
     /// Input rows that an output row reads.
     reach: usize,
     /// Values of the scratch that a band is copied to; 0 when it is read where it lies.
-    pub(super) copied_len: usize,
+    pub(in crate::float) copied_len: usize,
 }
 
 impl Bands {
-    pub(super) fn of(shape: &ConvShapeF32) -> Bands {
+    pub(in crate::float) fn of(shape: &ConvShapeF32) -> Bands {
         let (ConvShapeF32 { x, order, window, .. }, out) = (*shape, shape.y());
         let in_place = window.pad == [0; 4] && order == Order::Interleaved;
         if in_place && window.kernel == [1, 1] && window.stride == [1, 1] {
@@ -46,9 +46,9 @@ impl Bands {
     }
 
     /// Copies the input rows of `rows` output rows from `first`, with their padding, to scratch.
-    fn copy(&self, c: &ConvF32<'_>, first: usize, rows: usize, to: &mut [f32]) {
-        let ConvShapeF32 { x, order, window, .. } = c.shape;
-        let ([top, left, _, _], Image { h, w, c: channels }) = (window.pad, x);
+    fn copy(&self, shape: &ConvShapeF32, x: &[f32], first: usize, rows: usize, to: &mut [f32]) {
+        let ConvShapeF32 { x: Image { h, w, c: channels }, order, window, .. } = *shape;
+        let [top, left, _, _] = window.pad;
         let before = (left * channels).min(self.pitch);
         let there = (w * channels).min(self.pitch - before);
         for (row, to) in to.chunks_exact_mut(self.pitch).take((rows - 1) * window.stride[0] + self.reach).enumerate() {
@@ -60,20 +60,35 @@ impl Bands {
             to[before + there..].fill(0.0);
             let inside = &mut to[before..][..there];
             match order {
-                Order::Interleaved => inside.copy_from_slice(&c.x[iy * w * channels..][..there]),
+                Order::Interleaved => inside.copy_from_slice(&x[iy * w * channels..][..there]),
                 Order::Planar => {
                     for channel in 0..channels {
-                        let plane = &c.x[(channel * h + iy) * w..][..w];
+                        let plane = &x[(channel * h + iy) * w..][..w];
                         inside.chunks_exact_mut(channels).zip(plane).for_each(|(to, &from)| to[channel] = from);
                     }
                 }
             }
         }
     }
+
+    /// What the output rows, or pixels, from `first` read: in place, or copied to scratch with its padding.
+    pub(in crate::float) fn input<'a>(
+        &self,
+        shape: &ConvShapeF32,
+        x: &'a [f32],
+        [first, here]: [usize; 2],
+        scratch: &'a mut [f32],
+    ) -> &'a [f32] {
+        if self.copied_len > 0 {
+            self.copy(shape, x, first, here, scratch);
+            return scratch;
+        }
+        &x[first * if self.flat { shape.x.c } else { shape.window.stride[0] * self.pitch }..]
+    }
 }
 
 /// Runs of neighbouring values that a patch is made of: how many, how far apart, how long.
-fn runs(window: &Window, pitch: usize, channels: usize) -> ([usize; 2], [usize; 2], usize) {
+pub(in crate::float) fn runs(window: &Window, pitch: usize, channels: usize) -> ([usize; 2], [usize; 2], usize) {
     let ([kh, kw], [dh, dw]) = (window.kernel, window.dilation);
     match dw {
         1 => ([kh, 1], [dh * pitch, 0], kw * channels),
@@ -96,12 +111,7 @@ pub(super) fn run<L: Lanes>(lanes: L, c: &ConvF32<'_>, y: &mut [f32], scratch: &
     for first in (0..bands.total).step_by(bands.per_band) {
         let here = bands.per_band.min(bands.total - first);
         let (lines, pixels) = if bands.flat { (1, here) } else { (here, out.w) };
-        let x = if bands.copied_len > 0 {
-            bands.copy(c, first, here, scratch);
-            &*scratch
-        } else {
-            &c.x[first * if bands.flat { channels } else { window.stride[0] * bands.pitch }..]
-        };
+        let x = bands.input(shape, c.x, [first, here], scratch);
         let mut at = 0;
         for (channel, width) in panels(shape.channels) {
             let panel = &c.packed[at..][..width * (1 + shape.depth())];

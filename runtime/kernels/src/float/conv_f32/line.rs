@@ -82,7 +82,8 @@ unsafe fn line_of<L: Lanes, const MOST: usize, const V: usize>(lanes: L, l: &Lin
 unsafe fn tile<L: Lanes, const R: usize, const V: usize>(lanes: L, l: &Line, first: usize) {
     // SAFETY: the caller's promise; weights advance by one row of the panel for each value of a run.
     unsafe {
-        let x = l.x.add(first * l.x_step);
+        // Wrapping: where there are no runs, nothing is read and `x` may point at nothing.
+        let x = l.x.wrapping_add(first * l.x_step);
         let mut w = l.panel;
         let mut sums = [[lanes.splat(0.0); V]; R];
         for v in 0..V {

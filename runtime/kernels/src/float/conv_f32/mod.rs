@@ -13,6 +13,7 @@
 mod drive;
 mod line;
 
+pub(super) use drive::{Bands, runs};
 pub(crate) use line::{Line, line};
 
 use super::lanes::clamp;
@@ -77,7 +78,7 @@ impl ConvShapeF32 {
 const PANEL: usize = 16;
 
 /// First channel and width of each panel.
-fn panels(channels: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn panels(channels: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..channels)
         .step_by(PANEL)
         .map(move |first| (first, if channels - first <= PANEL / 2 { PANEL / 2 } else { PANEL }))
@@ -96,18 +97,22 @@ pub fn pack(shape: &ConvShapeF32, weights: &[f32], bias: &[f32], to: &mut [f32])
     assert_eq!(weights.len(), shape.channels * shape.depth(), "weights");
     assert_eq!(bias.len(), shape.channels, "biases");
     assert_eq!(to.len(), packed_len(shape), "packed weights");
-    let (inputs, taps) = (shape.x.c, shape.window.taps());
+    let (inputs, taps, depth) = (shape.x.c, shape.window.taps(), shape.depth());
     let mut rest = to;
     for (first, width) in panels(shape.channels) {
-        let (panel, others) = rest.split_at_mut(width * (1 + shape.depth()));
+        let (panel, others) = rest.split_at_mut(width * (1 + depth));
         rest = others;
-        panel.fill(0.0);
+        let lanes = width.min(shape.channels - first);
+        if lanes < width {
+            panel.fill(0.0);
+        }
         let (head, body) = panel.split_at_mut(width);
-        for (lane, o) in (first..shape.channels.min(first + width)).enumerate() {
-            head[lane] = bias[o];
-            for (n, row) in body.chunks_exact_mut(width).enumerate() {
-                let (tap, i) = (n / inputs, n % inputs);
-                row[lane] = weights[(o * inputs + i) * taps + tap];
+        head[..lanes].copy_from_slice(&bias[first..][..lanes]);
+        let rows = &weights[first * depth..][..lanes * depth];
+        for (tap, body) in body.chunks_exact_mut(inputs * width).enumerate() {
+            for (i, to) in body.chunks_exact_mut(width).enumerate() {
+                let column = rows[i * taps + tap..].iter().step_by(depth);
+                to.iter_mut().zip(column).for_each(|(to, &w)| *to = w);
             }
         }
     }
@@ -141,7 +146,7 @@ pub fn reference(c: &ConvF32<'_>, weights: &[f32], bias: &[f32], y: &mut [f32]) 
 
 /// Values of scratch that [`run`] wants.
 pub fn scratch_len(shape: &ConvShapeF32) -> usize {
-    drive::Bands::of(shape).copied_len
+    Bands::of(shape).copied_len
 }
 
 /// The fast version, on one path.

@@ -136,6 +136,7 @@ fn drive<L: Lanes>(lanes: L, d: &DepthwiseF32<'_>, y: &mut [f32]) {
                 bias: d.bias.as_ptr(),
                 channels: c,
                 y: y.as_mut_ptr(),
+                y_step: c,
                 bounds: d.bounds,
             };
             // SAFETY: a path's lanes exist only where detection saw its instructions; the assertions above, of which the last is

@@ -12,17 +12,19 @@ pub(crate) struct Row<'a> {
     /// Offsets of each tap into `x` and `w`.
     pub(crate) taps: &'a [(usize, usize)],
     pub(crate) w: *const f32,
+    /// Null: biases of 0.
     pub(crate) bias: *const f32,
     pub(crate) channels: usize,
-    /// Pixels lie side by side.
     pub(crate) y: *mut f32,
+    /// Values from one pixel to the next.
+    pub(crate) y_step: usize,
     pub(crate) bounds: [f32; 2],
 }
 
 /// # Safety
 /// - The CPU has the path's instructions, and `channels` is 8 or more.
 /// - For each tap `(a, b)`, `channels` values are readable at `x + p * x_step + a` for every pixel `p`, and at `w + b`.
-/// - `bias` has `channels` readable values, `y` has `pixels * channels` writable ones.
+/// - `bias` is null or has `channels` readable values; `channels` are writable at `y + p * y_step`.
 #[inline(always)]
 pub(crate) unsafe fn row<L: Lanes>(lanes: L, r: &Row<'_>) {
     let mut c = 0;
@@ -80,9 +82,11 @@ unsafe fn tile<L: Lanes, const R: usize, const V: usize>(lanes: L, t: &Row<'_>, 
     unsafe {
         let x = t.x.wrapping_add(first * t.x_step + c);
         let mut sums = [[lanes.splat(0.0); V]; R];
-        for v in 0..V {
-            let bias = lanes.load(t.bias.add(c + LANES * v));
-            sums.iter_mut().for_each(|row| row[v] = bias);
+        if !t.bias.is_null() {
+            for v in 0..V {
+                let bias = lanes.load(t.bias.add(c + LANES * v));
+                sums.iter_mut().for_each(|row| row[v] = bias);
+            }
         }
         for &(x_at, w_at) in t.taps {
             let mut w_v = [lanes.splat(0.0); V];
@@ -98,7 +102,7 @@ unsafe fn tile<L: Lanes, const R: usize, const V: usize>(lanes: L, t: &Row<'_>, 
         let bounds = [lanes.splat(t.bounds[0]), lanes.splat(t.bounds[1])];
         for (r, row) in sums.iter().enumerate() {
             for (v, &sum) in row.iter().enumerate() {
-                lanes.store(lanes.clamp(sum, bounds), t.y.add((first + r) * t.channels + c + LANES * v));
+                lanes.store(lanes.clamp(sum, bounds), t.y.add((first + r) * t.y_step + c + LANES * v));
             }
         }
     }
