@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod adapting;
 pub mod counts;
 pub mod foreign;
 pub mod guest;

@@ -24,7 +24,8 @@ pub fn by_verbs(world: &World, out: &str, threads: usize) -> String {
     let evaluate = format!("evaluate --model {out}/student.int8.onnx --as int8 --data {TEST}");
     let here = run(&format!("{evaluate} --answers {out}/test.answers {many}"));
     let bundle = format!("bundle --student {out}/student.int8.onnx --data {TEST}");
-    run(&format!("{bundle} --answers {out}/test.answers --out {out}/student.limbeck"));
+    let replay = format!("--replay {TRAIN} --replay-answers {out}/train.answers");
+    run(&format!("{bundle} --answers {out}/test.answers {replay} --out {out}/student.limbeck"));
     here.stdout.split_whitespace().next_back().expect("a digest").to_owned()
 }
 
@@ -64,7 +65,7 @@ pub fn damage_is_refused_on_the_board(world: &World, board: &str, runner: &[&str
         Ended::of(&mut started_in(&world.path("."), words[0].as_ref(), &args))
     };
     probe(&whole).expect(0, &[]);
-    for member in ["student.onnx", "card.toml", "samples.bin"] {
+    for member in ["student.onnx", "card.toml", "samples.bin", "replay.bin"] {
         let header = whole.windows(member.len() + 1).position(|w| w == [member.as_bytes(), b"\0"].concat());
         // A tar header is 512 bytes; the member follows it.
         let mut damaged = whole.clone();

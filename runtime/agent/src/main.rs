@@ -5,13 +5,16 @@
 //! limbeck-agent run       BUNDLE [--sample N]  logits and class of one sample
 //! limbeck-agent validate  BUNDLE [--threads N] all samples: top-1, agreement, the digest of every integer
 //! limbeck-agent bench     BUNDLE [--windows N] [--seconds S] [--min-runs N] [--full]
+//! limbeck-agent adapt     BUNDLE --images DIR --answers FILE --work DIR (--out FILE | --install WORKDIR) [limits] [recipe]
 //! ```
 //!
 //! stdout is JSON lines and nothing else: first `{"schema_version":1,…}`, then one object a result. Logs go to stderr
-//! (`RUST_LOG`). Exit codes: 0 done, 1 failed, 2 usage, 3 a probe differs, 9 the bundle or its model is refused.
+//! (`RUST_LOG`). Exit codes: 0 done, 1 failed, 2 usage, 3 a probe differs, 4 the memory budget is too small, 6 in use by another,
+//! 8 no space, 9 the bundle, its model, images or answers are refused, 10 rolled back, 130 interrupted.
 
 #![forbid(unsafe_code)]
 
+mod adapt;
 mod bench;
 mod output;
 mod probe;
@@ -65,6 +68,8 @@ enum Verb {
         #[command(flatten)]
         options: bench::Options,
     },
+    /// Tune the student on local images against the teacher's answers, and keep the better of old and new.
+    Adapt(Box<adapt::Options>),
 }
 
 fn main() -> ExitCode {
@@ -77,7 +82,7 @@ fn main() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             eprintln!("limbeck-agent: {error:#}");
-            ExitCode::from(if error.is::<Refused>() { 9 } else { 1 })
+            ExitCode::from(output::code(&error))
         }
     }
 }
@@ -90,6 +95,7 @@ fn start(verb: Verb) -> Result<ExitCode> {
         Verb::Run { bundle, sample } => run(&Loaded::read(&bundle)?, sample),
         Verb::Validate { bundle, threads } => validate::validate(&Loaded::read(&bundle)?, threads),
         Verb::Bench { bundle, options } => bench::bench(&bundle, &options),
+        Verb::Adapt(options) => adapt::adapt(&options),
     }
 }
 

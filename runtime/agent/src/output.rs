@@ -2,13 +2,44 @@
 
 use std::io::Write;
 
+use limbeck_adapt::AdaptError;
+use limbeck_files::FileError;
 use limbeck_measure::{Environment, Latency};
 use serde::Serialize;
+
+use crate::adapt::{LockError, SlotError};
 
 /// The bundle or the model in it cannot be used here: exit code 9.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(pub String);
+
+/// The exit code of a program that ends with this error.
+pub fn code(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        match cause.downcast_ref() {
+            Some(AdaptError::Budget { .. }) => return 4,
+            Some(AdaptError::File(file)) if file.is_full_disk() => return 8,
+            Some(_) => return 9,
+            None if cause.is::<Refused>() => return 9,
+            None => {}
+        }
+        match cause.downcast_ref() {
+            Some(LockError::Busy { .. }) => return 6,
+            Some(LockError::File(file)) if file.is_full_disk() => return 8,
+            _ => {}
+        }
+        match cause.downcast_ref() {
+            Some(SlotError::NotCurrent { .. } | SlotError::NotInstalled { .. }) => return 2,
+            Some(SlotError::File(file)) if file.is_full_disk() => return 8,
+            _ => {}
+        }
+        if cause.downcast_ref::<FileError>().is_some_and(FileError::is_full_disk) {
+            return 8;
+        }
+    }
+    1
+}
 
 /// The first line.
 #[derive(Serialize)]

@@ -11,11 +11,18 @@ use crate::output::{Probed, emit};
 
 /// Run every probe of the bundle and compare digests.
 pub fn probe(loaded: &Loaded) -> Result<ExitCode> {
+    let (probes, differing) = (loaded.bundle.manifest.probes.len(), differing(loaded)?);
+    let code = if differing.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) };
+    emit(&Probed { kind: "probe", probes, differing })?;
+    Ok(code)
+}
+
+/// Samples of the probes on which this machine computes something else.
+pub fn differing(loaded: &Loaded) -> Result<Vec<usize>> {
     let mut worker = loaded.student.worker()?;
     let mut logits = vec![0.0; loaded.student.output_len()];
     let mut differing = vec![];
-    let probes = &loaded.bundle.manifest.probes;
-    for probe in probes {
+    for probe in &loaded.bundle.manifest.probes {
         let integers = worker.run_hashed(&loaded.input(probe.sample)?, &mut logits)?;
         let digest = format!("{:032x}", integers.digest);
         let has_integers = integers.count > 0 || probe.integers > 0;
@@ -28,7 +35,5 @@ pub fn probe(loaded: &Loaded) -> Result<ExitCode> {
             differing.push(probe.sample);
         }
     }
-    let code = if differing.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) };
-    emit(&Probed { kind: "probe", probes: probes.len(), differing })?;
-    Ok(code)
+    Ok(differing)
 }

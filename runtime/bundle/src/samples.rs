@@ -19,7 +19,7 @@
 use limbeck_answers::Image;
 
 /// Stands for "no class".
-const NONE: u16 = u16::MAX;
+pub(crate) const NONE: u16 = u16::MAX;
 
 /// One test sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,16 +75,18 @@ impl Samples {
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Samples, String> {
+        const CUT: &str = "its samples are cut short";
         let mut rest = bytes;
-        let count = u32::from_le_bytes(take(&mut rest)?) as usize;
+        let number = |rest: &mut &[u8]| take(rest).map(u32::from_le_bytes).ok_or(CUT);
+        let count = number(&mut rest)? as usize;
         let mut samples = vec![];
         for _ in 0..count {
-            let (width, height) = (u32::from_le_bytes(take(&mut rest)?), u32::from_le_bytes(take(&mut rest)?));
+            let (width, height) = (number(&mut rest)?, number(&mut rest)?);
             let class = |bytes| Some(u16::from_le_bytes(bytes)).filter(|&c| c != NONE);
-            let (label, teacher) = (class(take(&mut rest)?), class(take(&mut rest)?));
+            let (label, teacher) = (class(take(&mut rest).ok_or(CUT)?), class(take(&mut rest).ok_or(CUT)?));
             let length = (width as u64).saturating_mul(height as u64).saturating_mul(3);
             let length = usize::try_from(length).unwrap_or(usize::MAX);
-            let (pixels, after) = rest.split_at_checked(length).ok_or("its samples are cut short")?;
+            let (pixels, after) = rest.split_at_checked(length).ok_or(CUT)?;
             rest = after;
             samples.push(BundledSample { image: Image { width, height, rgb: pixels.to_vec() }, label, teacher });
         }
@@ -92,8 +94,9 @@ impl Samples {
     }
 }
 
-fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], String> {
-    let (head, rest) = bytes.split_first_chunk::<N>().ok_or("its samples are cut short")?;
+/// The next `N` bytes; `None` where fewer are left.
+pub(crate) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk::<N>()?;
     *bytes = rest;
-    Ok(*head)
+    Some(*head)
 }

@@ -27,6 +27,7 @@ const SCHEMA_VERSION: u64 = 1;
 /// An install on a board. The board is locked for others until this is dropped.
 pub struct Installed {
     transport: Box<dyn Transport>,
+    workdir: PathBuf,
     slot: PathBuf,
     number: u32,
     timeout: Duration,
@@ -54,7 +55,8 @@ impl Installed {
         };
         let lock = transport.lock(&workdir)?;
         let timeout = Duration::from_secs(board.timeout_s);
-        Ok(Installed { transport, slot: slot_path(&workdir, number), number, timeout, lock })
+        let slot = slot_path(&workdir, number);
+        Ok(Installed { transport, workdir, slot, number, timeout, lock })
     }
 
     /// Run the agent on the board: `agent <args[0]> <bundle> <args[1..]>`, for example `&["bench", "--full"]`.
@@ -97,6 +99,41 @@ impl Installed {
             Some((why, line)) => Err(RunnerError::Protocol { verb: verb.to_owned(), why, line }),
             None => Ok(output),
         }
+    }
+
+    /// Copy files into the folder `<workdir>/<folder>` on the board, each whole and checked by its hash; where that is. `files` are pairs
+    /// of a file here and its path in there.
+    pub fn send(&self, folder: &Path, files: &[(PathBuf, PathBuf)]) -> Result<PathBuf, RunnerError> {
+        let folder = self.workdir.join(folder);
+        let mut folders = std::collections::BTreeSet::new();
+        for (from, to) in files {
+            let to = folder.join(to);
+            if let Some(dir) = to.parent()
+                && folders.insert(dir.to_owned())
+            {
+                self.transport.make_dir(dir)?;
+            }
+            let sha256 = limbeck_files::sha256_file(from)?;
+            self.transport.put(Copied { from, to: &to, sha256: &sha256, executable: false })?;
+        }
+        folders.iter().try_for_each(|dir| self.transport.sync_dir(dir))?;
+        Ok(folder)
+    }
+
+    /// Copy a slot's bundle from the board to `to`, whole, if it hashes to `sha256`.
+    pub fn fetch_bundle(&self, slot: u32, to: &Path, sha256: &str) -> Result<(), RunnerError> {
+        let from = slot_path(&self.workdir, slot).join("bundle");
+        self.transport.get(Copied { from: &from, to, sha256, executable: false })
+    }
+
+    /// Remove a folder below the working folder with all that is in it.
+    pub fn remove(&self, folder: &Path) -> Result<(), RunnerError> {
+        self.transport.remove_dir(&self.workdir.join(folder))
+    }
+
+    /// Everything of limbeck on the board lies in here.
+    pub fn workdir(&self) -> &Path {
+        &self.workdir
     }
 
     /// The agent on the board.
@@ -191,7 +228,7 @@ fn install_over(
     if let Err(e) = remove_others(&*transport, &slots, &[Some(number), current]) {
         log::warn!("{e}; older slots stay on the board");
     }
-    Ok(Installed { transport, slot, number, timeout, lock })
+    Ok(Installed { transport, workdir: workdir.to_owned(), slot, number, timeout, lock })
 }
 
 /// Size of a regular file; anything else is refused, reading a FIFO would block for ever.

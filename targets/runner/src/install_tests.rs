@@ -240,6 +240,9 @@ impl Transport for Dying {
         self.left.set(0);
         Err(RunnerError::Interrupted)
     }
+    fn get(&self, file: Copied<'_>) -> Result<(), RunnerError> {
+        self.step()?.get(file)
+    }
     fn sync_dir(&self, dir: &Path) -> Result<(), RunnerError> {
         self.step()?.sync_dir(dir)
     }
@@ -343,4 +346,23 @@ fn a_killed_process_leaves_a_whole_install() {
     assert_eq!(f.running(), 2);
     let mode = std::fs::metadata(f.workdir().join("current/agent")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o755);
+}
+
+#[test]
+fn files_are_sent_whole_and_a_bundle_comes_back_only_as_it_was() {
+    let f = Fixture::new();
+    let installed = f.install(1, native()).unwrap();
+    let image = f.dir.path().join("image.png");
+    std::fs::write(&image, "pixels").unwrap();
+    let folder = installed.send(Path::new("adapt/x"), &[(image, "cat/1.png".into())]).unwrap();
+    assert_eq!(std::fs::read(folder.join("cat/1.png")).unwrap(), b"pixels");
+    installed.remove(Path::new("adapt/x")).unwrap();
+    assert!(!folder.exists());
+
+    let fetched = f.dir.path().join("fetched");
+    let error = installed.fetch_bundle(1, &fetched, &limbeck_files::sha256_hex(b"another")).unwrap_err();
+    assert!(matches!(error, RunnerError::DamagedCopy { .. }), "{error}");
+    assert!(!fetched.exists());
+    installed.fetch_bundle(1, &fetched, &limbeck_files::sha256_hex(b"1")).unwrap();
+    assert_eq!(std::fs::read(&fetched).unwrap(), b"1");
 }

@@ -1,7 +1,7 @@
 //! How files and commands get to a board.
 //!
 //! Every operation either happens or does not; [`install`](crate::install) puts them together so that the board is
-//! whole after each one. A transport to come (ssh) implements the same ten.
+//! whole after each one. A transport to come (ssh) implements the same eleven.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions, Permissions};
@@ -19,12 +19,12 @@ use crate::lock::Lock;
 use crate::process::{self, Output, RunError};
 use crate::toolchain::{emulator_fix, find_program};
 
-/// A file that is to be copied to the board.
+/// A file that is to be copied to the board, or from it.
 #[derive(Debug, Clone, Copy)]
 pub struct Copied<'a> {
-    /// The file here.
+    /// The file.
     pub from: &'a Path,
-    /// Where it shall stand on the board.
+    /// Where the copy shall stand.
     pub to: &'a Path,
     /// What the copy must hash to.
     pub sha256: &'a str,
@@ -53,6 +53,8 @@ pub trait Transport: Send {
     fn make_dir(&self, dir: &Path) -> Result<(), RunnerError>;
     /// Copy a file whole or not at all: stage, sync, check the hash of what is on the board, rename.
     fn put(&self, file: Copied<'_>) -> Result<(), RunnerError>;
+    /// Copy a file from the board to here, in the same way: `from` lies there, `to` here.
+    fn get(&self, file: Copied<'_>) -> Result<(), RunnerError>;
     /// Make what was done in a folder survive a power cut.
     fn sync_dir(&self, dir: &Path) -> Result<(), RunnerError>;
     /// Make `link` a symbolic link to `target`, replacing an older one in one step, and sync its folder.
@@ -134,6 +136,11 @@ impl Transport for Local {
             let _ = std::fs::remove_file(&staged);
         }
         result
+    }
+
+    fn get(&self, file: Copied<'_>) -> Result<(), RunnerError> {
+        // The board's files are this machine's.
+        self.put(file)
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<(), RunnerError> {

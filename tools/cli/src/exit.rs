@@ -53,6 +53,11 @@ pub fn rejected(message: impl Into<String>) -> anyhow::Error {
     Coded { code: 9, message: message.into() }.into()
 }
 
+/// A board keeps its old student: exit 10.
+pub fn rolled_back(message: impl Into<String>) -> anyhow::Error {
+    Coded { code: 10, message: message.into() }.into()
+}
+
 /// Ctrl-C: exit 130.
 pub fn interrupted(message: impl Into<String>) -> anyhow::Error {
     Coded { code: 130, message: message.into() }.into()

@@ -57,6 +57,10 @@ enum Verb {
     Validate(verbs::validate::Arguments),
     /// Latency and memory of a bundle on a board, or of a model here.
     Bench(verbs::bench::Arguments),
+    /// Tune a student on a board against shipped teacher answers.
+    Adapt(Box<verbs::adapt::Arguments>),
+    /// Go back to the install before the current one.
+    Rollback(verbs::rollback::Arguments),
     /// Render report.json as HTML and print its summary.
     Report(verbs::report::Arguments),
     /// What of a model runs in integers, and why the rest does not.
@@ -89,6 +93,8 @@ fn main() -> ExitCode {
         Verb::Deploy(a) => verbs::deploy::run(&a, &console),
         Verb::Validate(a) => verbs::validate::run(&a, &console),
         Verb::Bench(a) => verbs::bench::run(&a, &console),
+        Verb::Adapt(a) => verbs::adapt::run(&a, &console),
+        Verb::Rollback(a) => verbs::rollback::run(&a, &console),
         Verb::Report(a) => verbs::report::run(&a, &console),
         Verb::Inspect(a) => verbs::inspect::run(&a, &console),
         Verb::Profile(a) => verbs::profile::run(&a, &console),

@@ -100,6 +100,7 @@ fn first_not_finite(report: &Report) -> Option<String> {
             fields.extend(curve.iter().enumerate().map(|(e, &v)| (format!("training: {name} of epoch {}", e + 1), v)));
         }
     }
+    fields.extend(report.adaptation.iter().flat_map(|a| a.floats()));
     if let Some(q) = &report.quantization {
         let one = q.sensitivity.iter().map(|s| (format!("sensitivity of {:?}", s.node), &s.loss));
         for (of, loss) in q.loss.iter().map(|loss| ("quantization".to_owned(), loss)).chain(one) {

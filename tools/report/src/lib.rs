@@ -22,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adaptation;
 mod json;
 mod lookup;
 mod numbers;
@@ -31,6 +32,7 @@ mod summary;
 pub mod html;
 
 // The record.
+pub use adaptation::{Adaptation, BeforeAfter, Score};
 pub use schema::{
     Accuracy, Agent, Board, Bundle, FloatNode, KeyValue, Latency, Model, Quantization, QuantizationLoss, Report,
     SCHEMA_VERSION, Sensitivity, Size, Source, Training, Verdict, Window,

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::adaptation::Adaptation;
+
 /// The version of the JSON this build writes, and the newest it reads.
 pub const SCHEMA_VERSION: u32 = 1;
 
@@ -33,6 +35,9 @@ pub struct Report {
     /// The fine-distillation, if this run did one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<Training>,
+    /// What a board made of its student, if one adapted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adaptation: Option<Adaptation>,
     /// The quantization, if this run did one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantization: Option<Quantization>,

@@ -4,7 +4,9 @@
 #[path = "../examples/sample.rs"]
 mod sample;
 
-use limbeck_report::{Accuracy, Board, Latency, Report, Training, Verdict, Window, html, summary};
+use limbeck_report::{
+    Accuracy, Adaptation, BeforeAfter, Board, Latency, Report, Score, Training, Verdict, Window, html, summary,
+};
 use sample::sample;
 use serde_json::Value;
 
@@ -148,6 +150,12 @@ fn odd_numbers_do_not_break_the_drawing() {
             ..Accuracy::default()
         });
         report.training = Some(Training { loss: vec![value, 1.0], agreement: vec![value], ..Training::default() });
+        let score = Score { loss: value, agreement: value, top1: Some(value) };
+        report.adaptation = Some(Adaptation {
+            seconds: value,
+            held_out: Some(BeforeAfter { shown: 1, before: score.clone(), after: score }),
+            ..Adaptation::default()
+        });
         report.boards.push(Board {
             latency: Some(Latency {
                 p50_us: value,

@@ -6,9 +6,10 @@ use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 use limbeck_answers::Image;
 use limbeck_answers::rng::Stream;
+use limbeck_images::decode;
 
 use super::draw;
-use crate::{DataError, decode};
+use crate::DataError;
 
 /// How a finished picture is spoiled, in this order: colour cast, blur, noise, JPEG. The default changes nothing.
 ///

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use limbeck_answers::View;
-use limbeck_bundle::{Bundle, BundledSample, Probe, Samples};
+use limbeck_answers::{Answers, View};
+use limbeck_bundle::{Bundle, BundledSample, Probe, Replay, ReplaySample, Samples};
 use limbeck_data::Dataset;
 use limbeck_engine::{Student, argmax};
 use limbeck_report::KeyValue;
@@ -16,6 +16,9 @@ use crate::record::ReportArguments;
 
 /// Samples whose integers the host computes for the board to repeat.
 const PROBES: usize = 8;
+
+/// Samples of a replay set, where nothing else is said.
+pub const REPLAYED: u32 = 64;
 
 /// Put student, card and test samples into one file that a board needs nothing else for.
 #[derive(clap::Args, Clone, Debug)]
@@ -31,6 +34,18 @@ pub struct Arguments {
     /// The teacher's answers over the same data, for agreement on the board.
     #[arg(long)]
     pub answers: Option<PathBuf>,
+    /// Data that the student was distilled on: some of it goes along, so that adapting on the board forgets none of it.
+    #[arg(long, value_name = "FOLDER|scenes", requires = "replay_answers")]
+    pub replay: Option<String>,
+    /// The teacher's answers over that data.
+    #[arg(long, value_name = "FILE", requires = "replay")]
+    pub replay_answers: Option<PathBuf>,
+    /// Use the first N of its images only, as the answers do.
+    #[arg(long, value_name = "N", requires = "replay")]
+    pub replay_limit: Option<usize>,
+    /// How many of its samples go along, spread evenly over it.
+    #[arg(long, value_name = "N", default_value_t = REPLAYED, value_parser = clap::value_parser!(u32).range(1..))]
+    pub replay_count: u32,
     /// The bundle to write.
     #[arg(long)]
     pub out: PathBuf,
@@ -70,12 +85,21 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let mut bundle = Bundle::new(&file_name(&student.path), onnx, student.card.clone(), samples);
     bundle.manifest.probes = probes;
     bundle.manifest.sources = sources;
+    if let (Some(data), Some(answers)) = (&arguments.replay, &arguments.replay_answers) {
+        let (data, limit, skip_corrupt) = (data.clone(), arguments.replay_limit, arguments.data.skip_corrupt);
+        let dataset = DataArguments { data, limit, skip_corrupt }.open(&student.card, console)?;
+        let answers = student.answers(answers, &dataset)?;
+        bundle.manifest.sources.insert("replay answers".into(), answers.sha256().into());
+        bundle.manifest.sources.insert("replay data".into(), dataset.sha256()?);
+        bundle = bundle.with_replay(replay(&dataset, &answers, arguments.replay_count as usize)?);
+    }
     console.check()?;
     bundle.write(&arguments.out)?;
     let bytes = limbeck_files::read(&arguments.out)?;
     let (samples, probes) = (bundle.samples.len(), bundle.manifest.probes.len());
+    let replayed = bundle.replay.as_ref().map_or(0, |r| r.samples().len());
     console.say(format!(
-        "bundle     {} ({} bytes: {samples} samples, {probes} probes)",
+        "bundle     {} ({} bytes: {samples} samples, {probes} probes, {replayed} replay samples)",
         arguments.out.display(),
         bytes.len()
     ));
@@ -88,9 +112,24 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
                 KeyValue::new("student", format!("{}, {} bytes", bundle.manifest.name, bundle.student.len())),
                 KeyValue::new("samples", samples.to_string()),
                 KeyValue::new("probes", probes.to_string()),
+                KeyValue::new("replay samples", replayed.to_string()),
             ],
         });
     })
+}
+
+/// `count` samples evenly over a data set, with the teacher's answers.
+fn replay(dataset: &dyn Dataset, answers: &Answers, count: usize) -> Result<Replay> {
+    let mut replay = Replay::new(answers.classes());
+    let count = count.min(dataset.len());
+    // Views are for training; what is remembered is the picture as it is.
+    for i in (0..count).map(|i| i * dataset.len() / count) {
+        let sample = dataset.sample(i)?;
+        let mut teacher = vec![0.0; answers.classes()];
+        answers.logits_into(i as u64, View::Identity, &mut teacher)?;
+        replay.push(ReplaySample { image: sample.image, label: sample.label, teacher });
+    }
+    Ok(replay)
 }
 
 /// What this machine computes for the first samples.

@@ -134,12 +134,18 @@ pub fn road(arguments: &Arguments, console: &Console) -> Result<Report> {
     )?;
     evaluate::run(&evaluate_as(&int8, "int8 in limbeck", true), console)?;
     let bundle_path = out("student.limbeck");
+    // A replay set holds what the teacher said of the pictures as they are.
+    let replays = arguments.views.contains(&identity[0]);
     bundle::run(
         &bundle::Arguments {
             student: int8,
             card: None,
             data: test,
             answers: Some(out("test.answers")),
+            replay: replays.then(|| arguments.train.clone()),
+            replay_answers: replays.then(|| out("train.answers")),
+            replay_limit: arguments.limit,
+            replay_count: bundle::REPLAYED,
             out: bundle_path.clone(),
             report: report.clone(),
         },

@@ -1,19 +1,19 @@
 //! `limbeck zoo`: train the two models that the demo ships, from nothing.
 //!
-//! The teacher learns clean and shifted scenes from their labels, the student clean scenes only.
+//! With `--export`, write scenes as an image folder instead. The teacher learns clean and shifted scenes from their labels, the student clean scenes only.
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use limbeck_adapt::{Loss, Rule};
 use limbeck_answers::{Card, View};
-use limbeck_data::{DataError, Dataset, MemoryDataset, Sample, SceneConfig, Scenes, Shift, scenes};
+use limbeck_data::{DataError, Dataset, MemoryDataset, Sample, SceneConfig, Scenes, Shift, Watch, export, scenes};
 use limbeck_distill::{Recipe, Target, What, distill};
 use limbeck_zoo::shipped::{STUDENT, TEACHER};
 use limbeck_zoo::{build, scenes_card, scenes_student, scenes_teacher};
 
 use crate::console::Console;
-use crate::inputs::threads;
+use crate::inputs::{DataArguments, threads};
 
 /// Train the two models that the demo ships, from nothing.
 #[derive(clap::Args, Clone, Debug)]
@@ -30,6 +30,9 @@ pub struct Arguments {
     /// Train the student only.
     #[arg(long)]
     pub student_only: bool,
+    /// Train nothing: write these scenes to the folder instead, as PNG files.
+    #[arg(long, value_name = "scenes:…", conflicts_with = "student_only")]
+    pub export: Option<String>,
 }
 
 /// Peak learning rates of Adam: of those tried (0.3, 1, 3, 6, 12 thousandths), the ones that learn fastest and steadily.
@@ -49,6 +52,13 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     limbeck_files::create_dir(&arguments.out)?;
     let labels: Vec<String> = scenes::LABELS.iter().map(|l| l.to_string()).collect();
     let card = scenes_card(&labels);
+    if let Some(data) = &arguments.export {
+        let dataset = DataArguments::of(data).open(&card, console)?;
+        let stage = console.stage("export", "images");
+        export(&dataset, &arguments.out, &|done| stage.progress(done, dataset.len()))?;
+        stage.done(&arguments.out.display().to_string());
+        return Ok(());
+    }
     let scenes = |seed, shift| Scenes::new(SceneConfig { seed, size: 32, samples: arguments.samples, shift });
     let clean = MemoryDataset::load(&scenes(11, Shift::default())?, &|_| ())?;
     if !arguments.student_only {

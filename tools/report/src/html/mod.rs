@@ -8,6 +8,7 @@
 //! | `head` | title, verdict and why, cards with the main numbers |
 //! | `accuracy` | bars with confidence whiskers, table |
 //! | `training` | loss and agreement curves |
+//! | `adaptation` | the student before and after a board tuned it |
 //! | `quantization` | what the quantizer did, what each operator costs |
 //! | `boards` | per board: latency curve, windows, figures, environment |
 //! | `files` | sizes, bundle, sources |
@@ -16,6 +17,7 @@
 //! Charts are SVG in percent of the page's width with text in pixels, so they stay readable on a phone: see `plot`.
 
 mod accuracy;
+mod adaptation;
 mod axis;
 mod boards;
 mod files;
@@ -40,6 +42,7 @@ pub fn render(report: &Report) -> String {
         accuracy::section(report),
         training::section(report),
         quantization::section(report),
+        adaptation::section(report),
         boards::sections(report),
         files::sections(report),
         how::section(report),

@@ -163,6 +163,11 @@ impl ImageFolder {
         self.entries.iter().all(|e| e.label.is_some())
     }
 
+    /// The label of sample `i`, without reading its file; none past the end.
+    pub fn label(&self, i: usize) -> Option<u16> {
+        self.entries.get(i)?.label
+    }
+
     /// The file of sample `i`; panics past the end.
     pub fn file(&self, i: usize) -> &Path {
         &self.entries[i].path

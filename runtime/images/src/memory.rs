@@ -65,24 +65,3 @@ impl Dataset for MemoryDataset {
         Ok(self.sha256.clone())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{SceneConfig, Scenes, Shift};
-
-    #[test]
-    fn memory_holds_what_the_set_gives() {
-        let config = SceneConfig { seed: 1, size: 32, samples: 23, shift: Shift::default() };
-        let scenes = Scenes::new(config).unwrap();
-        let memory = MemoryDataset::load(&scenes, &|_| ()).unwrap();
-        assert_eq!((memory.len(), memory.labels(), memory.name()), (23, scenes.labels(), scenes.name()));
-        assert_eq!(memory.sha256().unwrap(), scenes.sha256().unwrap());
-        for i in 0..23 {
-            assert_eq!(memory.get(i), &scenes.sample(i).unwrap());
-            assert_eq!(memory.id(i), scenes.id(i));
-        }
-        assert!(memory.bytes() > 23 * 4 * 32 * 32);
-        assert!(memory.sample(23).unwrap_err().to_string().contains("no sample 23"));
-    }
-}
