@@ -16,6 +16,7 @@ mod error;
 mod facts;
 mod float;
 mod functions;
+mod integer_model;
 mod moves;
 mod net;
 mod normalise;
@@ -31,6 +32,8 @@ mod student;
 pub use compile::{Compiled, FloatNode, Region, compile};
 pub use error::{EngineError, guarded};
 pub use facts::{Fact, infer};
+pub use functions::exp;
+pub use integer_model::{IntegerModel, IntegerRegion, Layer, Origin};
 pub use limbeck_kernels::float::FloatIsa;
 pub use limbeck_plan::Isa;
 pub use net::{Net, Worker, input_shape};
@@ -55,16 +58,35 @@ fn framework() -> tract_onnx::Onnx {
 ///
 /// Further inputs (parameters that training turned into inputs) must be declared with concrete shapes.
 pub fn typed_model(model: &onnx::Model, input_shape: &[usize]) -> Result<TypedModel, EngineError> {
-    as_imported(model, input_shape)?.into_decluttered().map_err(EngineError::tract(CANNOT_TAKE))
+    typed_model_with(model, input_shape, |_| ())
+}
+
+/// The same, with operators of the caller's own: `register` puts them into `op_register`.
+pub fn typed_model_with(
+    model: &onnx::Model,
+    input_shape: &[usize],
+    register: impl FnOnce(&mut tract_onnx::Onnx),
+) -> Result<TypedModel, EngineError> {
+    let mut framework = framework();
+    register(&mut framework);
+    imported_by(&framework, model, input_shape)?.into_decluttered().map_err(EngineError::tract(CANNOT_TAKE))
 }
 
 const CANNOT_TAKE: &str = "cannot take the graph (an operator it does not know, or shapes that do not fit)";
 
 /// The typed graph before tract changes it: one operator, or a few, for a node.
 pub(crate) fn as_imported(model: &onnx::Model, input_shape: &[usize]) -> Result<TypedModel, EngineError> {
+    imported_by(&framework(), model, input_shape)
+}
+
+fn imported_by(
+    framework: &tract_onnx::Onnx,
+    model: &onnx::Model,
+    input_shape: &[usize],
+) -> Result<TypedModel, EngineError> {
     let failed = EngineError::tract;
     let proto = onnx::emit::proto(&with_unmistakable_constants(model));
-    let mut inference = framework().model_for_proto_model(&proto).map_err(failed("cannot read the graph"))?;
+    let mut inference = framework.model_for_proto_model(&proto).map_err(failed("cannot read the graph"))?;
     inference.set_input_fact(0, f32::fact(input_shape).into()).map_err(failed("cannot take this input shape"))?;
     inference.into_typed().map_err(failed(CANNOT_TAKE))
 }
