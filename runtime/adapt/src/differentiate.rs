@@ -5,7 +5,7 @@
 //! its inputs, and contributions to one value are summed. What is not needed is never wired, so freezing a tensor
 //! prunes the graph by itself.
 //!
-//! Inputs of the result: x, teacher logits, label, then the trained tensors. Outputs: the loss parts, then one gradient
+//! Inputs of the result: the data, teacher logits, label, then the trained tensors. Outputs: the loss parts, then one gradient
 //! per trained tensor, both lists last to first: tract runs the ready node of lowest id next, and ids follow the
 //! outputs, so gradients are made, and their activations freed, as early as possible (reference/training.md §4).
 
@@ -99,8 +99,9 @@ impl Backward<'_> {
     }
 }
 
-/// The training graph of `forward`, whose inputs are x and then the trained tensors.
-pub(crate) fn differentiate(forward: &TypedModel, loss: &Loss) -> Result<TypedModel, AdaptError> {
+/// The training graph of `forward`, whose inputs are its data (x, or the values that cross from a frozen part) and then the trained
+/// tensors.
+pub(crate) fn differentiate(forward: &TypedModel, data_inputs: usize, loss: &Loss) -> Result<TypedModel, AdaptError> {
     let building = || AdaptError::tract("cannot build the training graph");
     let inputs = forward.input_outlets().map_err(building())?.to_vec();
     let outputs = forward.output_outlets().map_err(building())?.to_vec();
@@ -108,17 +109,17 @@ pub(crate) fn differentiate(forward: &TypedModel, loss: &Loss) -> Result<TypedMo
         return Err(AdaptError::Unsuitable(format!("the model has {} outputs; training wants one", outputs.len())));
     };
     let order = forward.eval_order().map_err(building())?;
-    let trained: HashSet<usize> = inputs[1..].iter().map(|o| o.node).collect();
+    let (data, trainable) = inputs.split_at(data_inputs);
+    let trained: HashSet<usize> = trainable.iter().map(|o| o.node).collect();
 
     let mut model = TypedModel { symbols: forward.symbols.clone(), ..TypedModel::default() };
     let mut wires: HashMap<OutletId, OutletId> = HashMap::new();
-    let mut needed: HashSet<OutletId> = HashSet::new();
+    let needed = crate::split::needed(forward, data_inputs).map_err(building())?;
     for &input in &inputs {
         let fact = forward.outlet_fact(input).map_err(building())?.without_value();
         let name = forward.node(input.node).name.clone();
         wires.insert(input, model.add_source(name, fact).map_err(building())?);
     }
-    needed.extend(&inputs[1..]);
     for &id in &order {
         let node = forward.node(id);
         if node.op_is::<TypedSource>() {
@@ -126,13 +127,7 @@ pub(crate) fn differentiate(forward: &TypedModel, loss: &Loss) -> Result<TypedMo
         }
         let from: TVec<OutletId> = node.inputs.iter().map(|i| wires[i]).collect();
         let to = model.wire_node(node.name.clone(), node.op.clone(), &from).map_err(building())?;
-        let is_needed = node.inputs.iter().any(|i| needed.contains(i));
-        for (slot, outlet) in to.into_iter().enumerate() {
-            wires.insert(OutletId::new(id, slot), outlet);
-            if is_needed {
-                needed.insert(OutletId::new(id, slot));
-            }
-        }
+        wires.extend(to.into_iter().enumerate().map(|(slot, outlet)| (OutletId::new(id, slot), outlet)));
     }
 
     let logits = model.outlet_fact(wires[&y]).map_err(building())?.without_value();
@@ -170,9 +165,9 @@ pub(crate) fn differentiate(forward: &TypedModel, loss: &Loss) -> Result<TypedMo
         }
     }
 
-    let mut final_inputs = vec![wires[&inputs[0]], teacher, label];
+    let mut final_inputs: Vec<OutletId> = data.iter().map(|input| wires[input]).chain([teacher, label]).collect();
     let mut final_outputs = vec![loss[0]];
-    for &input in inputs[1..].iter().rev() {
+    for &input in trainable.iter().rev() {
         let name = &forward.node(input.node).name;
         let gradient = gradients.get(&input).ok_or_else(|| {
             AdaptError::Unsuitable(format!(

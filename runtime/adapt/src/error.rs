@@ -37,6 +37,9 @@ pub enum AdaptError {
         /// Steps done before.
         step: usize,
     },
+    /// A file of ours.
+    #[error(transparent)]
+    File(#[from] limbeck_files::FileError),
     /// A sample could not be read.
     #[error("{0}")]
     Example(String),

@@ -1,22 +1,44 @@
 //! Fine-distillation: the gradient of a tract model is a tract model.
 //!
-//! [`Parameters`] are the trained tensors of a normalised ONNX model; [`TrainingNet`] is the model differentiated with
-//! respect to them, and gives the mean [`Loss`] and gradients of a mini-batch; [`Optimiser`] moves the parameters.
-//! `adapt` never reads a file: samples come through [`Examples`], models as [`limbeck_engine::onnx::Model`].
+//! [`Opened`] is a model with its trained tensors ([`Parameters`], chosen by a [`Selection`]); [`TrainingNet`] is it differentiated with
+//! respect to them, and gives the mean [`Loss`] and gradients of a mini-batch; [`Optimiser`] moves the parameters; a [`Session`] puts
+//! these together into a run by a [`Recipe`] that can stop and resume anywhere ([`CheckpointStore`]).
+//! Samples come through [`Examples`], models as [`limbeck_engine::onnx::Model`].
 
 #![forbid(unsafe_code)]
 
+mod checkpoint;
+mod cuts;
 mod differentiate;
 mod error;
 mod loss;
+mod memory;
+mod opened;
 mod ops;
 mod optimiser;
 mod parameters;
+mod recipe;
+mod reduce;
 mod rules;
+mod selection;
+mod session;
+mod split;
 mod step;
+mod visits;
 
-pub use error::AdaptError;
-pub use loss::Loss;
-pub use optimiser::{Optimiser, Rule, clip, cosine};
+// What is trained
+pub use opened::Opened;
 pub use parameters::Parameters;
-pub use step::{BatchGradient, Examples, TrainingNet};
+pub use selection::Selection;
+// How
+pub use loss::Loss;
+pub use optimiser::{Optimiser, OptimiserState, Rule, clip, cosine};
+pub use recipe::Recipe;
+pub use visits::{Visits, held_out};
+// A step, a run
+pub use cuts::CutFormat;
+pub use error::AdaptError;
+pub use session::{Epoch, Session, StepReport};
+pub use step::{BatchGradient, CutOptions, Examples, Shape, TrainingNet};
+// What survives
+pub use checkpoint::CheckpointStore;

@@ -41,6 +41,14 @@ impl Parameters {
         Ok(parameters)
     }
 
+    /// Those that `mask` says, in the same order.
+    pub(crate) fn masked(&self, mask: &[bool]) -> Parameters {
+        fn kept<T: Clone>(all: &[T], mask: &[bool]) -> Vec<T> {
+            all.iter().zip(mask).filter(|(_, kept)| **kept).map(|(value, _)| value.clone()).collect()
+        }
+        Parameters { names: kept(&self.names, mask), dims: kept(&self.dims, mask), values: kept(&self.values, mask) }
+    }
+
     /// Names, in order.
     pub fn names(&self) -> &[String] {
         &self.names
@@ -63,7 +71,12 @@ impl Parameters {
 
     /// Put the values back into the model they came from.
     pub fn store(&self, model: &mut Model) {
-        for ((name, dims), values) in self.names.iter().zip(&self.dims).zip(&self.values) {
+        self.store_values(&self.values, model);
+    }
+
+    /// Put other values of the same shapes into it.
+    pub fn store_values(&self, values: &[Vec<f32>], model: &mut Model) {
+        for ((name, dims), values) in self.names.iter().zip(&self.dims).zip(values) {
             model.graph.initializers.insert(name.clone(), Tensor::f32(dims, values.clone()));
         }
     }

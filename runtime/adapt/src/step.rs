@@ -3,8 +3,11 @@
 //! One sample runs at a time (tract is slower per sample at larger batches, reference/training.md §5). A batch is cut
 //! into chunks of [`CHUNK`] samples; each chunk's gradients are summed in sample order by whichever thread takes it, and the
 //! chunks are summed in chunk order.
+//!
+//! When only some tensors are trained, what no trained tensor stands behind is a graph of its own: the prefix. It runs once a sample where
+//! its results are kept ([`crate::CutOptions`]), else before each step.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use limbeck_engine::onnx::{Dim, Model, Value};
@@ -13,11 +16,15 @@ use tract_core::internal::*;
 use tract_core::ops::cnn::{Conv, Deconv};
 use tract_core::ops::einsum::EinSum;
 
+use crate::cuts::{CutFormat, Cuts};
 use crate::differentiate::differentiate;
 use crate::error::AdaptError;
 use crate::loss::Loss;
+use crate::memory;
 use crate::ops::with_f32;
 use crate::parameters::Parameters;
+use crate::reduce::{self, Sum};
+use crate::split::split;
 
 /// Samples whose gradients are summed by one thread before they meet the others. Part of the result's definition.
 const CHUNK: usize = 8;
@@ -26,6 +33,39 @@ const CHUNK: usize = 8;
 pub trait Examples: Sync {
     /// Fill the input and the teacher's logits of one sample; returns its label, if it has one.
     fn example(&self, index: usize, x: &mut [f32], teacher: &mut [f32]) -> Result<Option<usize>, String>;
+
+    /// The same where the input is not looked at, because what the frozen part made of it is kept; `x` may be left as it is.
+    fn answer(&self, index: usize, x: &mut [f32], teacher: &mut [f32]) -> Result<Option<usize>, String> {
+        self.example(index, x, teacher)
+    }
+}
+
+/// Keep what the frozen part of a model makes of each sample in a file.
+#[derive(Debug, Clone)]
+pub struct CutOptions {
+    /// The file.
+    pub path: PathBuf,
+    /// SHA-256 over all that decides its contents besides the model: data, views, preprocessing.
+    pub identity: [u8; 32],
+    /// Number of different indices that [`Examples`] is asked for.
+    pub records: u64,
+    /// How values are kept.
+    pub format: CutFormat,
+}
+
+/// What is computed in a step, apart from the values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// Nodes of the optimised training graph.
+    pub nodes: usize,
+    /// Lengths of the values that cross from the frozen part; empty where nothing is frozen.
+    pub cut: Vec<usize>,
+    /// Multiply-accumulates of the frozen part, forward.
+    pub prefix_macs: u64,
+    /// Multiply-accumulates of the rest, forward.
+    pub suffix_macs: u64,
+    /// Bytes of activations, gradients and packed weights at the fullest moment of a step, a thread; predicted from the graph.
+    pub step_bytes: u64,
 }
 
 /// A differentiated model, ready to take steps.
@@ -33,8 +73,16 @@ pub struct TrainingNet {
     plan: Arc<TypedSimplePlan>,
     input_shape: Vec<usize>,
     logits_shape: Vec<usize>,
-    nodes: usize,
-    workers: Vec<Mutex<TypedSimpleState>>,
+    cut_shapes: Vec<Vec<usize>>,
+    shape: Shape,
+    workers: Vec<Mutex<Worker>>,
+    cuts: Option<Cuts>,
+    has_prefix: bool,
+}
+
+struct Worker {
+    prefix: Option<TypedSimpleState>,
+    step: TypedSimpleState,
 }
 
 /// Means over a mini-batch.
@@ -57,8 +105,20 @@ struct Sums {
 }
 
 impl TrainingNet {
-    /// Differentiate a normalised model with respect to `parameters`, for `threads` threads.
+    /// Differentiate a normalised model with respect to `parameters`, for `threads` threads. The frozen part, if there is one, runs anew
+    /// for each sample.
     pub fn new(model: &Model, parameters: &Parameters, loss: &Loss, threads: usize) -> Result<TrainingNet, AdaptError> {
+        TrainingNet::with_cuts(model, parameters, loss, threads, None)
+    }
+
+    /// The same; with `cuts` the frozen part runs once an index.
+    pub fn with_cuts(
+        model: &Model,
+        parameters: &Parameters,
+        loss: &Loss,
+        threads: usize,
+        cuts: Option<&CutOptions>,
+    ) -> Result<TrainingNet, AdaptError> {
         let input_shape = limbeck_engine::input_shape(model, 1)?;
         let mut opened = model.clone();
         // Trained constants become inputs: tract then neither folds nor merges them, whatever their values.
@@ -67,20 +127,31 @@ impl TrainingNet {
             let dims = dims.iter().map(|&d| Dim::Known(d)).collect();
             opened.graph.inputs.push(Value::f32(name, dims));
         }
-        let plan = guarded("prepared it", || {
-            let forward = typed_model(&opened, &input_shape)?;
-            Ok(prepare(&forward, loss))
-        })??;
         let failed = AdaptError::tract;
-        let facts = plan.model().input_fact(1).map_err(failed("cannot prepare the training graph"))?;
+        let prepared = guarded("prepared it", || {
+            let forward = typed_model(&opened, &input_shape)?;
+            Ok(Prepared::new(forward, loss))
+        })??;
+        let Prepared { prefix, plan, cut: cut_shapes, shape } = prepared;
+        let data_inputs = cut_shapes.len().max(1);
+        let facts = plan.model().input_fact(data_inputs).map_err(failed("cannot prepare the training graph"))?;
         let logits_shape = facts.shape.as_concrete().map(<[usize]>::to_vec);
         let logits_shape =
             logits_shape.ok_or_else(|| AdaptError::Unsuitable("the shape of the output is not fixed".into()))?;
-        let workers = (0..threads.max(1))
-            .map(|_| plan.spawn().map(Mutex::new).map_err(failed("cannot start the training graph")))
-            .collect::<Result<_, _>>()?;
-        let nodes = plan.model().nodes().len();
-        Ok(TrainingNet { plan, input_shape, logits_shape, nodes, workers })
+        let started = || -> TractResult<Worker> {
+            Ok(Worker { prefix: prefix.as_ref().map(|p| p.spawn()).transpose()?, step: plan.spawn()? })
+        };
+        let workers = (0..threads.max(1)).map(|_| Ok(Mutex::new(started()?)));
+        let workers = workers.collect::<TractResult<_>>().map_err(failed("cannot start the training graph"))?;
+        let cuts = match cuts {
+            Some(options) if prefix.is_some() => {
+                let identity = prefix_identity(model, parameters, options);
+                Some(Cuts::open(&options.path, &identity, options.records, &shape.cut, options.format)?)
+            }
+            _ => None,
+        };
+        let has_prefix = prefix.is_some();
+        Ok(TrainingNet { plan, input_shape, logits_shape, cut_shapes, shape, workers, cuts, has_prefix })
     }
 
     /// Elements of one input sample.
@@ -95,7 +166,17 @@ impl TrainingNet {
 
     /// Nodes of the optimised training graph.
     pub fn nodes(&self) -> usize {
-        self.nodes
+        self.shape.nodes
+    }
+
+    /// What a step consists of.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// How often the frozen part's results were found, and how often they were computed.
+    pub fn cut_counts(&self) -> (usize, usize) {
+        self.cuts.as_ref().map_or((0, 0), Cuts::counts)
     }
 
     /// Mean loss and gradients over the samples `indices`.
@@ -111,30 +192,11 @@ impl TrainingNet {
             .collect::<TractResult<Vec<TValue>>>()
             .map_err(AdaptError::tract("cannot take the parameters"))?;
         let chunks: Vec<&[usize]> = indices.chunks(CHUNK).collect();
-        let results: Vec<Mutex<Option<Result<Sums, AdaptError>>>> = chunks.iter().map(|_| Mutex::new(None)).collect();
-        let next = AtomicUsize::new(0);
-        let work = |worker: &Mutex<TypedSimpleState>| {
-            let mut state = worker.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            loop {
-                let chunk = next.fetch_add(1, Ordering::Relaxed);
-                if chunk >= chunks.len() {
-                    return;
-                }
-                let sums = self.chunk(&mut state, &weights, examples, chunks[chunk]);
-                *results[chunk].lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(sums);
-            }
-        };
-        std::thread::scope(|scope| {
-            for worker in &self.workers[1..] {
-                scope.spawn(|| work(worker));
-            }
-            work(&self.workers[0]);
-        });
-        let mut total = Sums::default();
-        for result in results {
-            let result = result.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-            total.add(result.unwrap_or_else(|| Err(AdaptError::Unsuitable("a training thread died".into())))?);
-        }
+        let workers = self.workers.iter().take(chunks.len().max(1)).collect();
+        let mut total: Sums = reduce::in_order(workers, chunks.len(), |worker: &mut &Mutex<Worker>, chunk| {
+            let mut worker = worker.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            self.chunk(&mut worker, &weights, examples, chunks[chunk])
+        })?;
         let scale = 1.0 / indices.len().max(1) as f32;
         total.gradients.iter_mut().flatten().for_each(|g| *g *= scale);
         total.gradients.reverse();
@@ -144,7 +206,7 @@ impl TrainingNet {
 
     fn chunk(
         &self,
-        state: &mut TypedSimpleState,
+        worker: &mut Worker,
         weights: &[TValue],
         examples: &dyn Examples,
         indices: &[usize],
@@ -153,19 +215,41 @@ impl TrainingNet {
         let mut sums = Sums::default();
         let (mut x, mut teacher) = (vec![0.0; self.input_len()], vec![0.0; self.classes()]);
         for &index in indices {
-            let label = examples.example(index, &mut x, &mut teacher).map_err(AdaptError::Example)?;
+            let (label, mut inputs) = self.data(worker, examples, index, &mut x, &mut teacher)?;
             let label = label.map_or(-1, |l| l as i64);
-            let taking = || failed("cannot take this sample");
-            let mut inputs: TVec<TValue> = tvec!(
-                Tensor::from_shape(&self.input_shape, &x).map_err(taking())?.into_tvalue(),
-                Tensor::from_shape(&self.logits_shape, &teacher).map_err(taking())?.into_tvalue(),
-                tensor0(label).into_tvalue(),
-            );
+            inputs.push(tensor(&self.logits_shape, &teacher)?);
+            inputs.push(tensor0(label).into_tvalue());
             inputs.extend(weights.iter().cloned());
-            let outputs = state.run(inputs).map_err(failed("failed in a training step"))?;
+            let outputs = worker.step.run(inputs).map_err(failed("failed in a training step"))?;
             sums.take(&outputs).map_err(failed("failed in a training step"))?;
         }
         Ok(sums)
+    }
+
+    /// What the step graph reads of sample `index`, besides its answer: the input, or the cut.
+    fn data(
+        &self,
+        worker: &mut Worker,
+        examples: &dyn Examples,
+        index: usize,
+        x: &mut [f32],
+        teacher: &mut [f32],
+    ) -> Result<(Option<usize>, TVec<TValue>), AdaptError> {
+        let cut = |values: Vec<Vec<f32>>| -> Result<TVec<TValue>, AdaptError> {
+            self.cut_shapes.iter().zip(values).map(|(shape, values)| tensor(shape, &values)).collect()
+        };
+        if let Some(kept) = self.cuts.as_ref().and_then(|cuts| cuts.get(index as u64)) {
+            let label = examples.answer(index, x, teacher).map_err(AdaptError::Example)?;
+            return Ok((label, cut(kept)?));
+        }
+        let label = examples.example(index, x, teacher).map_err(AdaptError::Example)?;
+        let input = tvec!(tensor(&self.input_shape, x)?);
+        let Some(prefix) = &mut worker.prefix else { return Ok((label, input)) };
+        let outputs = prefix.run(input).map_err(AdaptError::tract("failed in the frozen part"))?;
+        let Some(cuts) = &self.cuts else { return Ok((label, outputs)) };
+        let values = outputs.iter().map(|o| with_f32(o, <[f32]>::to_vec)).collect::<TractResult<Vec<_>>>();
+        let values = values.map_err(AdaptError::tract("failed in the frozen part"))?;
+        Ok((label, cut(cuts.put(index as u64, &values))?))
     }
 
     /// How many nodes of the optimised graph would build a model on every call. Zero, or steps are slow.
@@ -173,13 +257,65 @@ impl TrainingNet {
         let slow = |n: &&TypedNode| n.op_is::<Conv>() || n.op_is::<EinSum>() || n.op_is::<Deconv>();
         self.plan.model().nodes().iter().filter(slow).count()
     }
+
+    /// Is there a part that no trained tensor stands behind?
+    pub fn has_frozen_part(&self) -> bool {
+        self.has_prefix
+    }
 }
 
-fn prepare(forward: &TypedModel, loss: &Loss) -> Result<Arc<TypedSimplePlan>, AdaptError> {
-    differentiate(forward, loss)?
-        .into_optimized()
-        .and_then(|m| m.into_runnable())
-        .map_err(AdaptError::tract("cannot prepare the training graph"))
+fn tensor(shape: &[usize], values: &[f32]) -> Result<TValue, AdaptError> {
+    let tensor = Tensor::from_shape(shape, values).map_err(AdaptError::tract("cannot take this sample"))?;
+    Ok(tensor.into_tvalue())
+}
+
+/// What decides the frozen part's results: the model without the values of what is trained, and what the caller says.
+fn prefix_identity(model: &Model, parameters: &Parameters, options: &CutOptions) -> [u8; 32] {
+    use sha2::{Digest, Sha256};
+    let mut frozen = model.clone();
+    for name in parameters.names() {
+        frozen.graph.initializers.remove(name);
+    }
+    let mut hasher = Sha256::new();
+    hasher.update(frozen.emit());
+    hasher.update(parameters.names().join("\n"));
+    hasher.update(options.identity);
+    hasher.finalize().into()
+}
+
+/// The graphs, optimised.
+struct Prepared {
+    prefix: Option<Arc<TypedSimplePlan>>,
+    plan: Arc<TypedSimplePlan>,
+    cut: Vec<Vec<usize>>,
+    shape: Shape,
+}
+
+impl Prepared {
+    fn new(forward: TypedModel, loss: &Loss) -> Result<Prepared, AdaptError> {
+        let preparing = || AdaptError::tract("cannot prepare the training graph");
+        let parts = split(&forward).map_err(preparing())?;
+        let (prefix, suffix, cut) = match parts {
+            Some(parts) => (Some(parts.prefix), parts.suffix, parts.cut),
+            None => (None, forward, vec![]),
+        };
+        let macs = |m: Option<&TypedModel>| m.map_or(Ok(0), memory::macs).map_err(preparing());
+        let (prefix_macs, suffix_macs) = (macs(prefix.as_ref())?, macs(Some(&suffix))?);
+        let plan = differentiate(&suffix, cut.len().max(1), loss)?;
+        let plan = plan.into_optimized().and_then(|m| m.into_runnable()).map_err(preparing())?;
+        let prefix = prefix.map(|p| p.into_optimized().and_then(|m| m.into_runnable()));
+        let prefix = prefix.transpose().map_err(preparing())?;
+        let peak = |plan: &Arc<TypedSimplePlan>| memory::peak_bytes(plan).map_err(preparing());
+        let step_bytes = peak(&plan)?.max(prefix.as_ref().map_or(Ok(0), peak)?);
+        let shape = Shape {
+            nodes: plan.model().nodes().len(),
+            cut: cut.iter().map(|shape| shape.iter().product()).collect(),
+            prefix_macs,
+            suffix_macs,
+            step_bytes,
+        };
+        Ok(Prepared { prefix, plan, cut, shape })
+    }
 }
 
 impl Sums {
@@ -194,7 +330,9 @@ impl Sums {
         }
         Ok(())
     }
+}
 
+impl Sum for Sums {
     fn add(&mut self, other: Sums) {
         self.parts.iter_mut().zip(other.parts).for_each(|(s, p)| *s += p);
         if self.gradients.is_empty() {

@@ -7,6 +7,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod disk;
+
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -33,7 +35,7 @@ impl FileError {
     }
 }
 
-fn at(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> FileError {
+pub(crate) fn at(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> FileError {
     let path = path.to_owned();
     move |source| FileError { path, doing, source }
 }
@@ -129,7 +131,7 @@ impl Write for Staged {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
         _ => Path::new("."),

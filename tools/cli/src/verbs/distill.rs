@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use limbeck_adapt::{Loss, Rule};
+use limbeck_adapt::{Loss, Rule, Selection};
 use limbeck_data::Dataset;
 use limbeck_distill::{Recipe, Target, distill};
 use limbeck_report::Training;
@@ -19,6 +19,22 @@ pub enum OptimiserName {
     Adam,
     /// SGD with Nesterov momentum 0.9.
     Sgd,
+    /// SGD without momentum: keeps nothing between steps.
+    PlainSgd,
+    /// Adafactor: keeps row and column means where Adam keeps two copies of every weight.
+    Adafactor,
+}
+
+impl OptimiserName {
+    /// The rule of this name.
+    pub fn rule(self) -> Rule {
+        match self {
+            OptimiserName::Adam => Rule::ADAM,
+            OptimiserName::Sgd => Rule::SGD,
+            OptimiserName::PlainSgd => Rule::Sgd { momentum: 0.0, nesterov: false },
+            OptimiserName::Adafactor => Rule::Adafactor,
+        }
+    }
 }
 
 /// Fine-tune a float student against the teacher's answers: forward and backward through tract.
@@ -38,6 +54,9 @@ pub struct Arguments {
     /// The student to write.
     #[arg(long)]
     pub out: PathBuf,
+    /// What is trained: all, last:8, biases, name:fc.*,block3.*
+    #[arg(long, default_value = "all", value_parser = clap::value_parser!(Selection))]
+    pub select: Selection,
     #[command(flatten)]
     pub recipe: RecipeArguments,
     /// Threads (default: all cores); the result is the same for any number.
@@ -74,6 +93,9 @@ pub struct RecipeArguments {
     /// Largest L2 norm of a step's gradients.
     #[arg(long, default_value_t = 5.0)]
     pub clip: f32,
+    /// Take the moving average of the weights with this decay (0.99, say) instead of the last ones.
+    #[arg(long)]
+    pub ema: Option<f32>,
     /// Draws the order of samples and views.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -91,6 +113,7 @@ impl Default for RecipeArguments {
             label_weight: recipe.loss.label_weight,
             weight_decay: recipe.weight_decay,
             clip: recipe.clip,
+            ema: recipe.ema,
             seed: recipe.seed,
         }
     }
@@ -106,14 +129,18 @@ impl RecipeArguments {
         if let Some((name, value)) = shares.into_iter().find(|(_, v)| !(v.is_finite() && *v >= 0.0)) {
             return Err(crate::exit::usage(format!("{name} {value}: must not be below 0")));
         }
+        if let Some(ema) = self.ema.filter(|ema| !(0.0..1.0).contains(ema)) {
+            return Err(crate::exit::usage(format!("--ema {ema}: must be at least 0 and below 1")));
+        }
         Ok(Recipe {
             loss: Loss { temperature: self.temperature, teacher_weight: 1.0, label_weight: self.label_weight },
             epochs: self.epochs,
             batch: self.batch,
             rate: self.rate,
-            rule: if self.optimiser == OptimiserName::Adam { Rule::ADAM } else { Rule::SGD },
+            rule: self.optimiser.rule(),
             weight_decay: self.weight_decay,
             clip: self.clip,
+            ema: self.ema,
             seed: self.seed,
             threads,
             ..Recipe::default()
@@ -130,7 +157,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let answers = student.answers(&arguments.answers, &dataset)?;
     let stage = console.stage("distill", "images");
     let target = Target::Answers(&answers);
-    let mut distilled = distill(&student.model, &student.card, &dataset, target, &recipe, &stage)
+    let mut distilled = distill(&student.model, &student.card, &dataset, target, &arguments.select, &recipe, &stage)
         .with_context(|| format!("student {}", student.path.display()))?;
     // It travels on into the int8 student's file.
     distilled.model.metadata.insert("limbeck.answers.sha256".into(), answers.sha256().into());

@@ -110,6 +110,7 @@ pub fn road(arguments: &Arguments, console: &Console) -> Result<Report> {
             answers: out("train.answers"),
             data: train.clone(),
             out: float.clone(),
+            select: limbeck_adapt::Selection::All,
             recipe: arguments.recipe.clone(),
             threads: None,
             report: report.clone(),

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use limbeck_adapt::{Loss, Rule};
+use limbeck_adapt::{Loss, Rule, Selection};
 use limbeck_answers::{Card, View};
 use limbeck_data::{DataError, Dataset, MemoryDataset, Sample, SceneConfig, Scenes, Shift, scenes};
 use limbeck_distill::{Recipe, Target, distill};
@@ -73,7 +73,7 @@ fn train(arguments: &Arguments, job: &Job, card: &Card, console: &Console) -> Re
     };
     let stage = console.stage("train", "images");
     let target = Target::Labels(&[View::Identity]);
-    let trained = distill(&build(&job.network, 32, 1), card, job.dataset, target, &recipe, &stage)?;
+    let trained = distill(&build(&job.network, 32, 1), card, job.dataset, target, &Selection::All, &recipe, &stage)?;
     let path = arguments.out.join(job.name);
     trained.model.write(&path)?;
     let losses: Vec<String> = trained.epochs.iter().map(|e| format!("{:.3}", e.loss)).collect();

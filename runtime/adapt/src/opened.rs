@@ -1,0 +1,115 @@
+//! A model opened for training: which tensors move, and how what they have become goes back into a file.
+
+use limbeck_engine::normalise;
+use limbeck_engine::onnx::{Model, Tensor};
+
+use crate::error::AdaptError;
+use crate::parameters::Parameters;
+use crate::selection::Selection;
+
+/// A model in the form that is differentiated, with its trained tensors.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// What is differentiated. Holds the trained tensors' first values as constants.
+    pub model: Model,
+    /// The trained tensors.
+    pub parameters: Parameters,
+    /// By what the input is divided before it enters [`Opened::model`]: a power of two.
+    pub input_scale: f32,
+    first_layers: Vec<String>,
+}
+
+impl Opened {
+    /// Open a float model: batch norm is folded, then every selected weight and bias is trained.
+    ///
+    /// `input_rms` is the root mean square of the inputs to come. Some models take 0..255; trained with that, the first layer's gradients
+    /// are hundreds of times those of the others, so its input is divided, and its weights multiplied, by a power of two near it.
+    pub fn float(model: &Model, selection: &Selection, input_rms: f32) -> Result<Opened, AdaptError> {
+        let mut model = normalise(model)?;
+        let first_layers = first_layers(&model);
+        let input_scale = match first_layers.is_empty() {
+            false if input_rms.is_normal() => input_rms.log2().round().exp2(),
+            _ => 1.0,
+        };
+        multiply(&mut model, &first_layers, input_scale);
+        let parameters = Parameters::of(&model)?.select(selection)?;
+        Ok(Opened { model, parameters, input_scale, first_layers })
+    }
+
+    /// The model that computes with `values`, which stand in the order of [`Opened::parameters`]: inputs, outputs and node names as
+    /// they were.
+    pub fn close(&self, values: &[Vec<f32>]) -> Result<Model, AdaptError> {
+        let mut model = self.model.clone();
+        self.parameters.store_values(values, &mut model);
+        multiply(&mut model, &self.first_layers, 1.0 / self.input_scale);
+        Ok(model)
+    }
+}
+
+/// The weights that meet the graph's input, if a convolution or `Gemm` is all that reads it; else none. Dividing the input
+/// and multiplying these by the same power of two changes nothing.
+fn first_layers(model: &Model) -> Vec<String> {
+    let Some(input) = model.graph.inputs.first().map(|i| i.name.clone()) else { return vec![] };
+    let readers: Vec<_> = model.graph.nodes.iter().filter(|n| n.inputs.contains(&input)).collect();
+    let weights: Vec<String> = readers
+        .iter()
+        .filter(|n| matches!(n.op.as_str(), "Conv" | "Gemm") && n.input(0) == Some(&input))
+        .filter_map(|n| n.input(1).filter(|w| model.graph.initializers.contains_key(*w)))
+        .map(str::to_owned)
+        .collect();
+    if weights.len() == readers.len() { weights } else { vec![] }
+}
+
+/// Multiply constants by a power of two, which rounds nothing.
+fn multiply(model: &mut Model, names: &[String], by: f32) {
+    for name in names {
+        if let Some(tensor) = model.graph.initializers.get_mut(name)
+            && let Some(values) = tensor.as_f32()
+        {
+            *tensor = Tensor::f32(&tensor.dims, values.iter().map(|w| w * by).collect());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use limbeck_engine::onnx::{Attribute, Dim, Graph, Node, Value};
+
+    /// image (1, 3, 4, 4) → convolution, ReLU.
+    fn net() -> Model {
+        let conv = Node::new("Conv", "stem", &["image", "stem.weight", "stem.bias"], &["c"])
+            .with("pads", Attribute::Ints(vec![1; 4]));
+        let graph = Graph {
+            name: "net".into(),
+            nodes: vec![conv, Node::new("Relu", "relu", &["c"], &["y"])],
+            initializers: [
+                ("stem.weight".to_owned(), Tensor::f32(&[2, 3, 3, 3], (0..54).map(|i| i as f32 / 7.0).collect())),
+                ("stem.bias".to_owned(), Tensor::f32(&[2], vec![0.25, -1.0 / 3.0])),
+            ]
+            .into_iter()
+            .collect(),
+            inputs: vec![Value::f32("image", [1, 3, 4, 4].map(Dim::Known).to_vec())],
+            outputs: vec![Value::f32("y", vec![])],
+        };
+        Model { ir_version: 8, opset: 17, other_opsets: vec![], metadata: Default::default(), graph }
+    }
+
+    #[test]
+    fn what_is_opened_and_closed_is_what_it_was() {
+        let model = normalise(&net()).unwrap();
+        for (rms, scale) in [(150.0, 128.0), (0.9, 1.0), (0.0, 1.0), (f32::NAN, 1.0)] {
+            let opened = Opened::float(&model, &Selection::All, rms).unwrap();
+            assert_eq!(opened.input_scale, scale);
+            assert_eq!(opened.close(&opened.parameters.values).unwrap(), model, "powers of two round nothing");
+        }
+    }
+
+    #[test]
+    fn first_layers_are_left_alone_where_something_else_reads_the_input() {
+        let mut model = net();
+        assert_eq!(first_layers(&model), ["stem.weight"]);
+        model.graph.nodes.push(Node::new("Relu", "other", &["image"], &["other"]));
+        assert!(first_layers(&model).is_empty());
+    }
+}
