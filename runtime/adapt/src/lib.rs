@@ -17,6 +17,7 @@ mod opened;
 mod ops;
 mod optimiser;
 mod parameters;
+mod quantized;
 mod recipe;
 mod reduce;
 mod rules;
@@ -29,6 +30,7 @@ mod visits;
 // What is trained
 pub use opened::Opened;
 pub use parameters::Parameters;
+pub use quantized::{QuantizedOptions, Simulated, Simulation};
 pub use selection::Selection;
 // How
 pub use loss::Loss;

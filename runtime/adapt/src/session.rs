@@ -71,7 +71,7 @@ impl Session {
         if visits.samples.is_empty() {
             return Err(AdaptError::Unsuitable("there is no sample to train on".into()));
         }
-        let net = TrainingNet::with_cuts(&opened.model, &opened.parameters, &recipe.loss, recipe.threads, cuts)?;
+        let net = TrainingNet::of(&opened, &recipe.loss, recipe.threads, cuts)?;
         let format = cuts.filter(|_| net.has_frozen_part()).map(|c| c.format);
         let identity = [
             sha256_hex(&opened.model.emit()),

@@ -10,7 +10,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use limbeck_engine::onnx::{Dim, Model, Value};
+use limbeck_engine::onnx::Model;
 use limbeck_engine::{guarded, typed_model};
 use tract_core::internal::*;
 use tract_core::ops::cnn::{Conv, Deconv};
@@ -21,8 +21,10 @@ use crate::differentiate::differentiate;
 use crate::error::AdaptError;
 use crate::loss::Loss;
 use crate::memory;
+use crate::opened::Opened;
 use crate::ops::with_f32;
 use crate::parameters::Parameters;
+use crate::quantized::QuantizedFile;
 use crate::reduce::{self, Sum};
 use crate::split::split;
 
@@ -119,18 +121,36 @@ impl TrainingNet {
         threads: usize,
         cuts: Option<&CutOptions>,
     ) -> Result<TrainingNet, AdaptError> {
+        TrainingNet::prepare(model, parameters, None, loss, threads, cuts)
+    }
+
+    /// Of an opened model, float or quantized.
+    pub fn of(
+        opened: &Opened,
+        loss: &Loss,
+        threads: usize,
+        cuts: Option<&CutOptions>,
+    ) -> Result<TrainingNet, AdaptError> {
+        TrainingNet::prepare(&opened.model, &opened.parameters, opened.quantized_file(), loss, threads, cuts)
+    }
+
+    fn prepare(
+        model: &Model,
+        parameters: &Parameters,
+        quantized: Option<&QuantizedFile>,
+        loss: &Loss,
+        threads: usize,
+        cuts: Option<&CutOptions>,
+    ) -> Result<TrainingNet, AdaptError> {
         let input_shape = limbeck_engine::input_shape(model, 1)?;
-        let mut opened = model.clone();
-        // Trained constants become inputs: tract then neither folds nor merges them, whatever their values.
-        for (name, dims) in parameters.names().iter().zip(parameters.dims()) {
-            opened.graph.initializers.remove(name);
-            let dims = dims.iter().map(|&d| Dim::Known(d)).collect();
-            opened.graph.inputs.push(Value::f32(name, dims));
-        }
+        let opened = parameters.as_inputs(model);
         let failed = AdaptError::tract;
         let prepared = guarded("prepared it", || {
-            let forward = typed_model(&opened, &input_shape)?;
-            Ok(Prepared::new(forward, loss))
+            let forward = match quantized {
+                Some(file) => file.forward(&opened, &input_shape),
+                None => typed_model(&opened, &input_shape).map_err(AdaptError::from),
+            };
+            Ok(forward.and_then(|forward| Prepared::new(forward, loss)))
         })??;
         let Prepared { prefix, plan, cut: cut_shapes, shape } = prepared;
         let data_inputs = cut_shapes.len().max(1);

@@ -41,6 +41,7 @@ pub use normalise::normalise;
 pub use observe::{Integers, Span, combined_digest};
 pub use path::{ISA_VARIABLE, path, paths};
 pub use peak::Peak;
+pub use plan_op::PLAN_OP;
 pub use profile::Profile;
 pub use steps::Step;
 pub use student::{Memory, Student, StudentWorker};
@@ -58,35 +59,16 @@ fn framework() -> tract_onnx::Onnx {
 ///
 /// Further inputs (parameters that training turned into inputs) must be declared with concrete shapes.
 pub fn typed_model(model: &onnx::Model, input_shape: &[usize]) -> Result<TypedModel, EngineError> {
-    typed_model_with(model, input_shape, |_| ())
-}
-
-/// The same, with operators of the caller's own: `register` puts them into `op_register`.
-pub fn typed_model_with(
-    model: &onnx::Model,
-    input_shape: &[usize],
-    register: impl FnOnce(&mut tract_onnx::Onnx),
-) -> Result<TypedModel, EngineError> {
-    let mut framework = framework();
-    register(&mut framework);
-    imported_by(&framework, model, input_shape)?.into_decluttered().map_err(EngineError::tract(CANNOT_TAKE))
+    imported_model(model, input_shape)?.into_decluttered().map_err(EngineError::tract(CANNOT_TAKE))
 }
 
 const CANNOT_TAKE: &str = "cannot take the graph (an operator it does not know, or shapes that do not fit)";
 
-/// The typed graph before tract changes it: one operator, or a few, for a node.
-pub(crate) fn as_imported(model: &onnx::Model, input_shape: &[usize]) -> Result<TypedModel, EngineError> {
-    imported_by(&framework(), model, input_shape)
-}
-
-fn imported_by(
-    framework: &tract_onnx::Onnx,
-    model: &onnx::Model,
-    input_shape: &[usize],
-) -> Result<TypedModel, EngineError> {
+/// The typed graph before tract changes it: one operator, or a few, for a node; an integer region is one named [`PLAN_OP`].
+pub fn imported_model(model: &onnx::Model, input_shape: &[usize]) -> Result<TypedModel, EngineError> {
     let failed = EngineError::tract;
     let proto = onnx::emit::proto(&with_unmistakable_constants(model));
-    let mut inference = framework.model_for_proto_model(&proto).map_err(failed("cannot read the graph"))?;
+    let mut inference = framework().model_for_proto_model(&proto).map_err(failed("cannot read the graph"))?;
     inference.set_input_fact(0, f32::fact(input_shape).into()).map_err(failed("cannot take this input shape"))?;
     inference.into_typed().map_err(failed(CANNOT_TAKE))
 }

@@ -5,6 +5,7 @@ mod depthwise_dw;
 mod distill_loss;
 mod elementwise;
 mod gate;
+pub(crate) mod integer;
 mod max_pool_dx;
 mod sum_pool_dx;
 mod unfold;

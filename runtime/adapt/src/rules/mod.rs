@@ -6,6 +6,7 @@
 mod binary;
 mod conv;
 mod einsum;
+mod integer;
 mod pool;
 mod shape;
 
@@ -53,6 +54,8 @@ pub(crate) fn apply(b: &mut Backward, g: OutletId) -> TractResult<Contributions>
         pool::sum_pool(b, op, g)
     } else if let Some(op) = op.downcast_ref::<MaxPool>() {
         pool::max_pool(b, op, g)
+    } else if let Some(op) = op.downcast_ref::<crate::ops::integer::Forward>() {
+        integer::integer(b, op, g)
     } else {
         bail!("no rule is written for it")
     }
