@@ -8,8 +8,11 @@ use limbeck_adapt::{
     Examples, Loss, Opened, QuantizedOptions, Recipe, Rule, Selection, Session, Simulation, TrainingNet, Visits,
 };
 use limbeck_answers::rng::Stream;
+use limbeck_answers::{Preprocess, View};
+use limbeck_data::{Dataset, SceneConfig, Scenes, Shift, Unwatched};
 use limbeck_engine::Student;
 use limbeck_engine::onnx::Model;
+use limbeck_quantize::{QuantizeOptions, quantize};
 
 /// Inputs a model.
 const SAMPLES: usize = 4;
@@ -178,4 +181,66 @@ fn what_is_frozen_stays_and_float_layers_are_trained_with_the_others() {
         .map(|(name, _)| name)
         .collect();
     assert!(!changed.is_empty() && changed.len() <= 2, "{changed:?}");
+}
+
+/// Scenes with their labels.
+struct Labelled {
+    inputs: Vec<Vec<f32>>,
+    labels: Vec<usize>,
+}
+
+impl Labelled {
+    fn scenes(samples: usize) -> Labelled {
+        let scenes = scenes(21, samples);
+        let preprocess = Preprocess::new(&limbeck_zoo::scenes_card(scenes.labels()));
+        let mut labelled = Labelled { inputs: vec![], labels: vec![] };
+        for i in 0..samples {
+            let (mut x, sample) = (vec![0.0; preprocess.len()], scenes.sample(i).unwrap());
+            preprocess.run(&sample.image, View::Identity, &mut x).unwrap();
+            labelled.inputs.push(x);
+            labelled.labels.push(usize::from(sample.label.unwrap()));
+        }
+        labelled
+    }
+}
+
+impl Examples for Labelled {
+    fn example(&self, index: usize, x: &mut [f32], teacher: &mut [f32]) -> Result<Option<usize>, String> {
+        x.copy_from_slice(&self.inputs[index]);
+        teacher.fill(0.0);
+        Ok(Some(self.labels[index]))
+    }
+}
+
+fn scenes(seed: u64, samples: usize) -> Scenes {
+    Scenes::new(SceneConfig { seed, size: 32, samples, shift: Shift::default() }).unwrap()
+}
+
+#[test]
+fn straight_through_gradients_are_nearly_those_of_the_float_student() {
+    let shipped = limbeck_zoo::shipped::STUDENT;
+    let float = Model::parse(shipped.onnx, shipped.name.as_ref()).unwrap();
+    let set = scenes(22, 64);
+    let card = limbeck_zoo::scenes_card(set.labels());
+    let options = QuantizeOptions { equalise: false, bias_correction: false, ..QuantizeOptions::default() };
+    let file = quantize(&float, &card, &set, &options, &Unwatched).unwrap().model;
+    let options = QuantizedOptions::default();
+    let quantized = Opened::quantized(&file, Some(&float), &options, &Selection::All).unwrap();
+    let float = Opened::float(&float, &Selection::All, 1.0).unwrap();
+    assert_eq!(float.parameters.names(), quantized.parameters.names());
+    assert_eq!(float.parameters.values, quantized.parameters.values, "masters are the float student's own");
+
+    // The shipped student is sure of itself: at T = 8 every sample has a gradient.
+    let loss = Loss { temperature: 8.0, teacher_weight: 1.0, label_weight: 0.0 };
+    let (examples, all) = (Labelled::scenes(32), (0..32).collect::<Vec<usize>>());
+    let gradients = |opened: &Opened| {
+        let net = TrainingNet::of(opened, &loss, 1, None).unwrap();
+        net.gradient(&opened.parameters, &examples, &all).unwrap().gradients
+    };
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| *a as f64 * *b as f64).sum::<f64>();
+    for ((name, a), b) in float.parameters.names().iter().zip(gradients(&float)).zip(gradients(&quantized)) {
+        let cosine = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
+        let ratio = (dot(&b, &b) / dot(&a, &a)).sqrt();
+        assert!(cosine > 0.95 && (0.8..1.25).contains(&ratio), "{name}: cosine {cosine:.4}, ratio {ratio:.3}");
+    }
 }

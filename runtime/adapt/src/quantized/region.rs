@@ -321,7 +321,7 @@ mod tests {
         // 255 · 127 · 518 = 16,775,430 < 2^24 = 16,777,216.
         assert_eq!(exact_terms(-128, -127.0, 127.0), 518);
         assert_eq!(exact_terms(0, -127.0, 127.0), 1032);
-        assert_eq!(exact_terms(-128, -7.0, 7.0), 9398);
+        assert_eq!(exact_terms(-128, -7.0, 7.0), 9399);
         assert_eq!(exact_terms(-128, -128.0, 127.0), 514);
         let cut: Vec<_> = ranges(64, 57).collect();
         assert_eq!(cut, [0..32, 32..64]);

@@ -91,7 +91,7 @@ pub struct RecipeArguments {
     /// Samples a step.
     #[arg(long, default_value_t = 64, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub batch: usize,
-    /// Peak learning rate; a cosine brings it to zero (default: 1e-3, int8 students 1e-4).
+    /// Peak learning rate; a cosine brings it to zero (default: 1e-3; for an int8 student 1e-4).
     #[arg(long)]
     pub rate: Option<f32>,
     /// Update rule.
@@ -185,7 +185,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
             student.path.display()
         )));
     }
-    let usual = if quantized { QuantizedStudent::recipe() } else { Recipe::default() };
+    let usual = if quantized { QuantizedStudent::recipe(&student.model) } else { Recipe::default() };
     let recipe = arguments.recipe.recipe(threads(arguments.threads), usual)?;
     let float = arguments.float.as_deref().map(Model::read).transpose()?;
     let dataset = arguments.data.open(&student.card, console)?;

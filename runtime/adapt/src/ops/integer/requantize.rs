@@ -10,7 +10,9 @@
 //! s is not differentiated here: `WeightQuant` has all of it but the share of the bias's own rounding, below half a step of sx·s,
 //! which is left out. `offset` is what the file's bias is beyond the f32 master (0 below 2^24).
 
-use limbeck_kernels::arithmetic::{multiplier, requantize};
+use std::ops::Range;
+
+use limbeck_kernels::arithmetic::{multiplier, saturate};
 
 use super::{Form, Operand, WeightScale, holds};
 
@@ -58,17 +60,26 @@ impl Requantize {
         (0..self.offset.len()).map(one).collect()
     }
 
-    /// f(channel, index in (O, H, W), sum) for every output.
-    fn each(&self, x: &[Operand<'_>], mut f: impl FnMut(usize, &Channel, usize, i32)) {
+    /// f(channel's index, channel, its elements of (O, H, W), f32(acc) of each) for every output channel.
+    fn each(&self, x: &[Operand<'_>], mut f: impl FnMut(usize, &Channel, Range<usize>, &[f32])) {
+        /// Integers up to here are f32s.
+        const EXACT: u32 = 1 << 24;
         let channels = self.channels(x);
         let pixels = x[0].data.len() / channels.len().max(1);
+        let mut accs = vec![0f32; pixels];
         for (c, channel) in channels.iter().enumerate() {
-            for at in c * pixels..(c + 1) * pixels {
-                // Each part is an integer below 2^24, exact in f32; the plan's bound keeps the whole below 2^31.
-                let sum: i64 = x[..self.parts].iter().map(|part| part.data[at] as i64).sum();
-                let acc = (sum + channel.bias as i64).clamp(i32::MIN as i64, i32::MAX as i64);
-                f(c, channel, at, acc as i32);
+            let range = c * pixels..(c + 1) * pixels;
+            if self.parts == 1 && channel.bias.unsigned_abs() <= EXACT {
+                // Both terms are integers that f32 holds, so their f32 sum is the exact one, rounded once: f32(acc).
+                let bias = channel.bias as f32;
+                accs.iter_mut().zip(&x[0].data[range.clone()]).for_each(|(acc, part)| *acc = part + bias);
+            } else {
+                for (acc, at) in accs.iter_mut().zip(range.clone()) {
+                    let sum: i64 = x[..self.parts].iter().map(|part| part.data[at] as i64).sum();
+                    *acc = (sum + channel.bias as i64) as f32;
+                }
             }
+            f(c, channel, range, &accs);
         }
     }
 }
@@ -79,26 +90,26 @@ impl Form for Requantize {
     }
 
     fn forward(&self, x: &[Operand<'_>], y: &mut [f32]) {
-        self.each(x, |_, channel, at, acc| {
-            let q = requantize(acc, channel.multiplier, self.y_zero);
-            y[at] = (q as i32 - self.y_zero as i32) as f32;
+        self.each(x, |_, channel, range, accs| {
+            for (y, acc) in y[range].iter_mut().zip(accs) {
+                let q = saturate(acc * channel.multiplier, self.y_zero);
+                *y = (q as i32 - self.y_zero as i32) as f32;
+            }
         });
     }
 
     fn backward(&self, slot: usize, x: &[Operand<'_>], dy: &[f32], dx: &mut [f32]) {
-        if slot < self.parts {
-            return self.each(x, |_, channel, at, acc| {
-                let passes = holds(acc as f32 * channel.multiplier, self.y_zero);
-                dx[at] = if passes { dy[at] * channel.multiplier } else { 0.0 };
-            });
-        }
-        let mut sums = vec![0f64; dx.len()];
-        self.each(x, |c, channel, at, acc| {
-            if holds(acc as f32 * channel.multiplier, self.y_zero) {
-                sums[c] += (dy[at] * channel.multiplier / channel.bias_scale) as f64;
+        self.each(x, |c, channel, range, accs| {
+            let gradients = dy[range.clone()].iter().zip(accs);
+            let passed =
+                gradients.map(|(dy, acc)| if holds(acc * channel.multiplier, self.y_zero) { *dy } else { 0.0 });
+            if slot < self.parts {
+                dx[range].iter_mut().zip(passed).for_each(|(dx, dy)| *dx = dy * channel.multiplier);
+            } else {
+                let sum: f64 = passed.map(f64::from).sum();
+                dx[c] = (sum * channel.multiplier as f64 / channel.bias_scale as f64) as f32;
             }
         });
-        dx.iter_mut().zip(sums).for_each(|(dx, sum)| *dx = sum as f32);
     }
 
     fn gradient_of(&self, slot: usize) -> Option<usize> {

@@ -15,6 +15,7 @@
 //! moves. (The paper tests before.)
 
 use limbeck_engine::exp;
+use limbeck_kernels::arithmetic::round_half_even;
 
 use super::{Form, Operand};
 
@@ -62,15 +63,24 @@ pub(crate) struct WeightQuant {
 }
 
 impl WeightQuant {
-    /// Output channel of element `at` of `len`.
-    fn channel(&self, at: usize, len: usize) -> usize {
-        if self.transposed { at % self.channels } else { at / (len / self.channels).max(1) }
+    /// f(element, output channel, scale) for every weight, g in the scale.
+    fn each(&self, len: usize, scales: &[f32], mut f: impl FnMut(usize, usize, f32)) {
+        let of_row = if self.transposed { self.channels } else { len / self.channels };
+        for row in 0..len / of_row.max(1) {
+            let first = row * of_row;
+            if self.transposed {
+                (0..of_row).for_each(|c| f(first + c, c, WeightScale::of(scales, c) * self.gain));
+            } else {
+                let scale = WeightScale::of(scales, row) * self.gain;
+                (first..first + of_row).for_each(|at| f(at, row, scale));
+            }
+        }
     }
 
-    /// W / s of each element.
-    fn steps<'a>(&'a self, w: &'a [f32], scales: &'a [f32]) -> impl Iterator<Item = f32> + 'a {
-        let len = w.len();
-        w.iter().enumerate().map(move |(at, w)| w / (WeightScale::of(scales, self.channel(at, len)) * self.gain))
+    /// rne(steps) if it is within the clamp; what is beyond stays beyond.
+    fn rounded(&self, steps: f32) -> f32 {
+        // Within reach of the rounding, and of no other integer than the next.
+        round_half_even(steps.clamp(self.low - 1.0, self.high + 1.0)) as f32
     }
 
     fn scales(&self, x: &[Operand<'_>]) -> Vec<f32> {
@@ -80,7 +90,16 @@ impl WeightQuant {
     /// The integers of `w`.
     pub fn integers(&self, w: &[f32], theta: Option<&[f32]>) -> Vec<f32> {
         let scales = self.scale.values(theta);
-        self.steps(w, &scales).map(|v| v.round_ties_even().clamp(self.low, self.high)).collect()
+        let mut n = vec![0.0; w.len()];
+        self.each(w.len(), &scales, |at, _, scale| n[at] = self.rounded(w[at] / scale).clamp(self.low, self.high));
+        n
+    }
+
+    /// W of integers: g · s · n.
+    pub fn reals(&self, integers: &[i8]) -> Vec<f32> {
+        let mut w = vec![0.0; integers.len()];
+        self.each(integers.len(), &self.scale.base, |at, _, scale| w[at] = integers[at] as f32 * scale);
+        w
     }
 }
 
@@ -95,33 +114,23 @@ impl Form for WeightQuant {
 
     fn backward(&self, slot: usize, x: &[Operand<'_>], dy: &[f32], dx: &mut [f32]) {
         let (w, scales) = (x[0].data, self.scales(x));
-        let within = |steps: f32| self.low <= steps.round_ties_even() && steps.round_ties_even() <= self.high;
+        let within = |rounded: f32| self.low <= rounded && rounded <= self.high;
         if slot == 0 {
-            for (at, ((dx, &dy), steps)) in dx.iter_mut().zip(dy).zip(self.steps(w, &scales)).enumerate() {
-                let scale = WeightScale::of(&scales, self.channel(at, w.len())) * self.gain;
-                *dx = if within(steps) { dy / scale } else { 0.0 };
-            }
-            return;
+            return self.each(w.len(), &scales, |at, _, scale| {
+                dx[at] = if within(self.rounded(w[at] / scale)) { dy[at] / scale } else { 0.0 };
+            });
         }
         let shared = w.len() / dx.len().max(1);
         let gradient_scale = 1.0 / ((shared as f64) * self.high as f64).sqrt();
         let mut sums = vec![0f64; dx.len()];
-        for (at, (&dy, steps)) in dy.iter().zip(self.steps(w, &scales)).enumerate() {
-            let r = if within(steps) { steps.round_ties_even() - steps } else { steps.clamp(self.low, self.high) };
-            let c = if sums.len() == 1 { 0 } else { self.channel(at, w.len()) };
-            sums[c] += dy as f64 * r as f64;
-        }
+        let one = sums.len() == 1;
+        self.each(w.len(), &scales, |at, c, scale| {
+            let steps = w[at] / scale;
+            let rounded = self.rounded(steps);
+            let r = if within(rounded) { rounded - steps } else { rounded.clamp(self.low, self.high) };
+            sums[if one { 0 } else { c }] += dy[at] as f64 * r as f64;
+        });
         dx.iter_mut().zip(sums).for_each(|(dx, sum)| *dx = (sum * gradient_scale) as f32);
-    }
-}
-
-impl WeightQuant {
-    /// W of integers: g · s · n.
-    pub fn reals(&self, integers: &[i8]) -> Vec<f32> {
-        let len = integers.len();
-        let real =
-            |(at, n): (usize, &i8)| *n as f32 * (WeightScale::of(&self.scale.base, self.channel(at, len)) * self.gain);
-        integers.iter().enumerate().map(real).collect()
     }
 }
 
@@ -176,9 +185,11 @@ mod tests {
                     high: case.qmax,
                     gain,
                 };
-                let len = case.w.len();
-                let scale_of = |at: usize| case.s[form.channel(at, len)];
-                let scaled = |v: &[f32]| v.iter().enumerate().map(|(at, v)| v * scale_of(at)).collect::<Vec<_>>();
+                let scaled = |v: &[f32]| {
+                    let mut scaled = vec![0.0; v.len()];
+                    form.each(v.len(), &case.s, |at, c, _| scaled[at] = v[at] * case.s[c]);
+                    scaled
+                };
                 let w: Vec<f32> = case.w.iter().map(|w| w * gain).collect();
                 let theta = vec![0.0; case.s.len()];
                 let x = [Operand { shape: &case.dims, data: &w }, Operand { shape: &[case.s.len()], data: &theta }];
