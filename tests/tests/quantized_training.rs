@@ -133,7 +133,7 @@ fn the_trained_graph_is_that_of_the_plan_and_so_is_the_file_that_it_leaves() {
                 continue;
             };
             // The loss of the training graph towards the plan's own logits is nothing at all.
-            let net = TrainingNet::of(&opened, &loss, 1, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let net = TrainingNet::of(&opened, &loss, 1).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert_eq!(net.unlowered_nodes(), 0, "{name}: nodes that build a model on every call");
             let all: Vec<usize> = (0..SAMPLES).collect();
             let own = net.gradient(&opened.parameters, &Answered::by(&model, 0.0), &all).unwrap();
@@ -234,7 +234,7 @@ fn straight_through_gradients_are_nearly_those_of_the_float_student() {
     let loss = Loss { temperature: 8.0, teacher_weight: 1.0, label_weight: 0.0 };
     let (examples, all) = (Labelled::scenes(32), (0..32).collect::<Vec<usize>>());
     let gradients = |opened: &Opened| {
-        let net = TrainingNet::of(opened, &loss, 1, None).unwrap();
+        let net = TrainingNet::of(opened, &loss, 1).unwrap();
         net.gradient(&opened.parameters, &examples, &all).unwrap().gradients
     };
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| *a as f64 * *b as f64).sum::<f64>();

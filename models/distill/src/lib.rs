@@ -10,9 +10,12 @@
 
 #![forbid(unsafe_code)]
 
+use std::path::Path;
 use std::time::Instant;
 
-use limbeck_adapt::{AdaptError, Examples, Loss, Opened, QuantizedOptions, Selection, Session, Visits};
+use limbeck_adapt::{
+    AdaptError, CutFormat, CutOptions, Examples, Loss, Opened, QuantizedOptions, Selection, Session, Visits,
+};
 use limbeck_answers::{Answers, AnswersError, Card, Preprocess, View};
 use limbeck_data::{DataError, Dataset, Watch};
 use limbeck_engine::onnx::Model;
@@ -88,19 +91,37 @@ pub enum DistillError {
     },
 }
 
+/// What is trained, and what is kept of the rest.
+#[derive(Debug, Clone, Copy)]
+pub struct What<'a> {
+    /// The trained tensors.
+    pub selection: &'a Selection,
+    /// Where to keep what the frozen part of the model makes of each sample, if that pays.
+    pub frozen_cache: Option<&'a Path>,
+}
+
+impl What<'_> {
+    /// Every tensor.
+    pub const ALL: What<'static> = What { selection: &Selection::All, frozen_cache: None };
+
+    fn cut_options(&self, samples: &TrainingSamples<'_>, card: &Card) -> Result<Option<CutOptions>, DistillError> {
+        self.frozen_cache.map(|path| samples.cut_options(path, card)).transpose()
+    }
+}
+
 /// Train the selected tensors of `student`, whose inputs `card` describes, on `dataset` towards `target`.
 pub fn distill(
     student: &Model,
     card: &Card,
     dataset: &dyn Dataset,
     target: Target<'_>,
-    selection: &Selection,
+    what: &What<'_>,
     recipe: &Recipe,
     watch: &dyn Watch,
 ) -> Result<Distilled, DistillError> {
     let samples = TrainingSamples::of(student, card, dataset, target)?;
-    let opened = Opened::float(student, selection, samples.input_rms()?)?;
-    train(opened, &samples, recipe, watch)
+    let opened = Opened::float(student, what.selection, samples.input_rms()?)?;
+    train(opened, &samples, what.cut_options(&samples, card)?, recipe, watch)
 }
 
 /// A quantized student and how to open it.
@@ -147,23 +168,28 @@ pub fn distill_quantized(
     card: &Card,
     dataset: &dyn Dataset,
     target: Target<'_>,
-    selection: &Selection,
+    what: &What<'_>,
     recipe: &Recipe,
     watch: &dyn Watch,
 ) -> Result<Distilled, DistillError> {
     let samples = TrainingSamples::of(student.file, card, dataset, target)?;
-    train(student.open(selection)?, &samples, recipe, watch)
+    train(student.open(what.selection)?, &samples, what.cut_options(&samples, card)?, recipe, watch)
 }
 
 fn train(
     opened: Opened,
     samples: &TrainingSamples<'_>,
+    cuts: Option<CutOptions>,
     recipe: &Recipe,
     watch: &dyn Watch,
 ) -> Result<Distilled, DistillError> {
     let (dataset, target) = (samples.dataset, samples.target);
     let visits = Visits::all(dataset.len(), target.views().len());
-    let mut session = Session::new(opened, recipe, visits, "", None)?;
+    let mut session = Session::new(opened, recipe, visits, "", cuts.as_ref())?;
+    if let Some(choice) = session.cut_choice() {
+        let kept = if choice.kept { "kept" } else { "not kept" };
+        log::info!("what the frozen part makes is {kept}: {}", choice.why);
+    }
     match target {
         Target::Answers(answers) if session.net().classes() != answers.classes() => {
             return Err(DistillError::Mismatch(format!(
@@ -196,6 +222,9 @@ fn train(
     }
     Ok(Distilled { model: session.model()?, epochs, steps: session.steps() })
 }
+
+/// Largest file for what the frozen part makes, on the host.
+const FROZEN_CACHE_LIMIT: u64 = 16 << 30;
 
 struct TrainingSamples<'a> {
     preprocess: Preprocess,
@@ -236,6 +265,18 @@ impl<'a> TrainingSamples<'a> {
         let run = self.preprocess.run(&sample.image, view, x);
         run.map_err(|e| format!("sample {}: {e}", self.dataset.id(index)))?;
         Ok(sample.label.map(usize::from))
+    }
+
+    fn cut_options(&self, path: &Path, card: &Card) -> Result<CutOptions, DistillError> {
+        let views = self.target.views();
+        let made_of = format!("{} {} {views:?}", self.dataset.sha256()?, card.to_toml());
+        Ok(CutOptions {
+            path: path.to_owned(),
+            identity: limbeck_files::sha256(made_of.as_bytes()),
+            records: (self.dataset.len() * views.len()) as u64,
+            format: CutFormat::F16,
+            limit: FROZEN_CACHE_LIMIT,
+        })
     }
 
     /// Root mean square of the input over a few samples.

@@ -14,10 +14,12 @@ use std::collections::{HashMap, HashSet};
 use tract_core::internal::*;
 use tract_core::ops::source::TypedSource;
 
+use crate::canonical::canonical;
 use crate::error::AdaptError;
 use crate::loss::Loss;
 use crate::ops::DistillLoss;
 use crate::rules;
+use crate::way_out::way_out;
 
 /// What a rule sees of the node it differentiates, and where it wires.
 pub(crate) struct Backward<'a> {
@@ -76,6 +78,11 @@ impl Backward<'_> {
         Ok(shape.as_concrete().with_context(|| format!("symbolic shape {shape:?}"))?.into())
     }
 
+    /// Element type of a value in the graph being built.
+    pub fn datum_type(&self, outlet: OutletId) -> TractResult<DatumType> {
+        Ok(self.model.outlet_fact(outlet)?.datum_type)
+    }
+
     /// Same elements, other shape.
     pub fn reshape(&mut self, value: OutletId, to: &[usize]) -> TractResult<OutletId> {
         let from = self.shape(value)?;
@@ -99,22 +106,23 @@ impl Backward<'_> {
     }
 }
 
-/// The training graph of `forward`, whose inputs are its data (x, or the values that cross from a frozen part) and then the trained
-/// tensors.
-pub(crate) fn differentiate(forward: &TypedModel, data_inputs: usize, loss: &Loss) -> Result<TypedModel, AdaptError> {
+/// The training graph of `forward` with respect to some of its inputs, those at the places `trained`; the others are its data (x, or the
+/// values that cross from a frozen part).
+pub(crate) fn differentiate(forward: &TypedModel, trained: &[usize], loss: &Loss) -> Result<TypedModel, AdaptError> {
     let building = || AdaptError::tract("cannot build the training graph");
+    let forward = &canonical(forward).map_err(building())?;
     let inputs = forward.input_outlets().map_err(building())?.to_vec();
     let outputs = forward.output_outlets().map_err(building())?.to_vec();
     let [y] = outputs[..] else {
         return Err(AdaptError::Unsuitable(format!("the model has {} outputs; training wants one", outputs.len())));
     };
     let order = forward.eval_order().map_err(building())?;
-    let (data, trainable) = inputs.split_at(data_inputs);
-    let trained: HashSet<usize> = trainable.iter().map(|o| o.node).collect();
+    let trained: Vec<OutletId> = trained.iter().map(|&place| inputs[place]).collect();
+    let trained_nodes: HashSet<usize> = trained.iter().map(|o| o.node).collect();
 
     let mut model = TypedModel { symbols: forward.symbols.clone(), ..TypedModel::default() };
     let mut wires: HashMap<OutletId, OutletId> = HashMap::new();
-    let needed = crate::split::needed(forward, data_inputs).map_err(building())?;
+    let needed = crate::split::needed(forward, &trained).map_err(building())?;
     for &input in &inputs {
         let fact = forward.outlet_fact(input).map_err(building())?.without_value();
         let name = forward.node(input.node).name.clone();
@@ -139,12 +147,16 @@ pub(crate) fn differentiate(forward: &TypedModel, data_inputs: usize, loss: &Los
     let mut counter = 0;
     for &id in order.iter().rev() {
         let node = forward.node(id);
-        if trained.contains(&id) || !needed.contains(&OutletId::new(id, 0)) {
+        if trained_nodes.contains(&id) || !needed.contains(&OutletId::new(id, 0)) {
             continue;
         }
         let Some(&gradient) = gradients.get(&OutletId::new(id, 0)) else { continue };
-        let no_gradient =
-            |why: String| AdaptError::NoGradient { node: node.name.clone(), op: node.op.name().into_owned(), why };
+        let no_gradient = |why: String| AdaptError::NoGradient {
+            node: node.name.clone(),
+            op: node.op.name().into_owned(),
+            why,
+            way_out: way_out(forward, id, &trained),
+        };
         if node.outputs.len() > 1 {
             return Err(no_gradient("it has several outputs".into()));
         }
@@ -165,9 +177,10 @@ pub(crate) fn differentiate(forward: &TypedModel, data_inputs: usize, loss: &Los
         }
     }
 
-    let mut final_inputs: Vec<OutletId> = data.iter().map(|input| wires[input]).chain([teacher, label]).collect();
+    let data = inputs.iter().filter(|input| !trained.contains(input));
+    let mut final_inputs: Vec<OutletId> = data.map(|input| wires[input]).chain([teacher, label]).collect();
     let mut final_outputs = vec![loss[0]];
-    for &input in trainable.iter().rev() {
+    for &input in trained.iter().rev() {
         let name = &forward.node(input.node).name;
         let gradient = gradients.get(&input).ok_or_else(|| {
             AdaptError::Unsuitable(format!(

@@ -9,7 +9,7 @@ pub enum AdaptError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// An operator on the way from the loss to a trained tensor has no gradient here.
-    #[error("no gradient for {op} (node \"{node}\"): {why}; freeze the tensors before it, or replace the operator")]
+    #[error("no gradient for {op} (node \"{node}\"): {why}; {way_out}")]
     NoGradient {
         /// Node name.
         node: String,
@@ -17,6 +17,8 @@ pub enum AdaptError {
         op: String,
         /// What exactly is missing.
         why: String,
+        /// Which tensors to freeze, and which can still be trained.
+        way_out: String,
     },
     /// tract failed while the training graph was built or run.
     #[error("tract {doing}: {why}")]
@@ -36,6 +38,18 @@ pub enum AdaptError {
         what: &'static str,
         /// Steps done before.
         step: usize,
+    },
+    /// Nothing can be trained within the budget.
+    #[error(
+        "training needs {needed} bytes for {what} alone and the budget leaves {limit}; allow more, or use a smaller student"
+    )]
+    Budget {
+        /// The smallest that could be trained.
+        what: String,
+        /// What it takes.
+        needed: u64,
+        /// What there is.
+        limit: u64,
     },
     /// A file of ours.
     #[error(transparent)]

@@ -7,16 +7,19 @@
 
 #![forbid(unsafe_code)]
 
+mod canonical;
 mod checkpoint;
 mod cuts;
 mod differentiate;
 mod error;
+mod estimate;
 mod loss;
 mod memory;
 mod opened;
 mod ops;
 mod optimiser;
 mod parameters;
+mod plan;
 mod quantized;
 mod recipe;
 mod reduce;
@@ -26,10 +29,12 @@ mod session;
 mod split;
 mod step;
 mod visits;
+mod way_out;
 
 // What is trained
 pub use opened::Opened;
 pub use parameters::Parameters;
+pub use plan::{Planned, Score, plan};
 pub use quantized::{QuantizedOptions, Simulated, Simulation};
 pub use selection::Selection;
 // How
@@ -40,7 +45,8 @@ pub use visits::{Visits, held_out};
 // A step, a run
 pub use cuts::CutFormat;
 pub use error::AdaptError;
+pub use estimate::MemoryEstimate;
 pub use session::{Epoch, Session, StepReport};
-pub use step::{BatchGradient, CutOptions, Examples, Shape, TrainingNet};
+pub use step::{BatchGradient, CutChoice, CutOptions, Examples, Shape, TrainingNet};
 // What survives
 pub use checkpoint::CheckpointStore;

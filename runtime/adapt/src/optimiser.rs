@@ -102,20 +102,19 @@ impl Optimiser {
         let matrix = |i: usize, len: usize| self.matrices.get(i).copied().unwrap_or((len, 1));
         let state = &mut self.state;
         if state.steps == 0 {
-            let zeros = |len: &dyn Fn((usize, &Vec<f32>)) -> usize| -> Vec<Vec<f32>> {
-                parameters.iter().enumerate().map(|p| vec![0.0; len(p)]).collect()
+            let lens = || parameters.iter().map(Vec::len);
+            let zeros = |lens: &mut dyn Iterator<Item = usize>| lens.map(|len| vec![0.0; len]).collect::<Vec<_>>();
+            let columns = |(i, len)| match matrix(i, len) {
+                (_, 1) => 0,
+                (_, columns) => columns,
             };
-            let whole = || zeros(&|(_, p)| p.len());
             (state.first, state.second) = match self.rule {
-                Rule::Sgd { momentum: 0.0, .. } => (zeros(&|_| 0), vec![]),
-                Rule::Sgd { .. } => (whole(), vec![]),
-                Rule::Adam { .. } => (whole(), whole()),
+                Rule::Sgd { momentum: 0.0, .. } => (zeros(&mut lens().map(|_| 0)), vec![]),
+                Rule::Sgd { .. } => (zeros(&mut lens()), vec![]),
+                Rule::Adam { .. } => (zeros(&mut lens()), zeros(&mut lens())),
                 Rule::Adafactor => {
-                    let columns = |i: usize, p: &Vec<f32>| match matrix(i, p.len()) {
-                        (_, 1) => 0,
-                        (_, columns) => columns,
-                    };
-                    (zeros(&|(i, p)| columns(i, p)), zeros(&|(i, p)| matrix(i, p.len()).0))
+                    let rows = lens().enumerate().map(|(i, len)| matrix(i, len).0);
+                    (zeros(&mut lens().enumerate().map(columns)), zeros(&mut { rows }))
                 }
             };
         }
@@ -178,7 +177,8 @@ fn adafactor(
     }
     let mean = row.iter().sum::<f32>() / rows.max(1) as f32;
     let second = |i: usize| match column.get(i % columns) {
-        Some(column) => row[i / columns] / mean * column,
+        // A dead row and a dead column: their product underflows.
+        Some(column) => (row[i / columns] / mean * column).max(ADAFACTOR_EPSILON),
         None => row[i],
     };
     let squares: f64 = g.iter().enumerate().map(|(i, g)| (g * g / second(i)) as f64).sum();
@@ -260,6 +260,19 @@ mod tests {
         optimiser.step(0.1, &mut w, &[vec![1.0; 4]], &[false]);
         let rms = (w[0].iter().map(|w| w * w).sum::<f32>() / 4.0).sqrt();
         assert!((rms - 0.1).abs() < 1e-6, "{rms}");
+    }
+
+    #[test]
+    fn dead_rows_and_columns_stay_where_they_are() {
+        let mut optimiser = Optimiser::of(Rule::Adafactor, 0.0, &[vec![3, 3]]);
+        let mut w = vec![vec![1.0; 9]];
+        let mut g = vec![0.0; 9];
+        (g[4], g[5]) = (0.5, -0.25);
+        (0..3).for_each(|_| optimiser.step(0.1, &mut w, std::slice::from_ref(&g), &[false]));
+        for (i, w) in w[0].iter().enumerate() {
+            assert_eq!(*w != 1.0, i == 4 || i == 5, "{i}: {w}");
+            assert!(w.is_finite());
+        }
     }
 
     #[test]

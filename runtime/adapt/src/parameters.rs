@@ -14,13 +14,16 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// All weights and biases of convolutions and matrix products of a normalised model.
+    /// All weights and biases of convolutions and matrix products, scales and shifts of normalisations, and slopes of a
+    /// normalised model.
     pub fn of(model: &Model) -> Result<Parameters, AdaptError> {
         let mut parameters = Parameters { names: vec![], dims: vec![], values: vec![] };
         for node in &model.graph.nodes {
             let slots = match node.op.as_str() {
-                "Conv" | "Gemm" => &[1, 2][..],
-                "MatMul" | "Add" | "Mul" => &[0, 1][..],
+                "Conv" | "ConvTranspose" | "Gemm" => &[1, 2][..],
+                "LayerNormalization" | "RMSNormalization" | "InstanceNormalization" | "GroupNormalization" => &[1, 2],
+                "PRelu" => &[1],
+                "MatMul" | "Einsum" | "Add" | "Mul" => &[0, 1],
                 _ => &[],
             };
             for name in slots.iter().filter_map(|&slot| node.input(slot)) {
@@ -28,7 +31,8 @@ impl Parameters {
                     continue;
                 };
                 // Scalars of Add and Mul are the constants of a formula, not weights.
-                if values.len() > 1 && !parameters.names.iter().any(|n| n == name) {
+                let formula = values.len() == 1 && matches!(node.op.as_str(), "Add" | "Mul" | "MatMul");
+                if !formula && !parameters.names.iter().any(|n| n == name) {
                     parameters.names.push(name.to_owned());
                     parameters.dims.push(dims.clone());
                     parameters.values.push(values.clone());
@@ -88,9 +92,9 @@ impl Parameters {
         self.values.iter().map(Vec::len).sum()
     }
 
-    /// Weight decay is for matrices and kernels; biases are left alone.
+    /// Weight decay is for matrices and kernels; biases, scales and slopes are left alone, also as (C, 1, 1).
     pub fn decays(&self) -> Vec<bool> {
-        self.dims.iter().map(|d| d.len() > 1).collect()
+        self.dims.iter().map(|d| d.iter().filter(|&&n| n > 1).count() > 1).collect()
     }
 
     /// Put the values back into the model they came from.

@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn chunks_are_added_in_order_whoever_is_fast() {
         let slow_first = |_: &mut (), i: usize| -> Result<Joined, ()> {
-            std::thread::sleep(std::time::Duration::from_micros(if i % 3 == 0 { 900 } else { 10 }));
+            std::thread::sleep(std::time::Duration::from_micros(if i.is_multiple_of(3) { 900 } else { 10 }));
             Ok(Joined(vec![i]))
         };
         for threads in [1, 2, 5] {

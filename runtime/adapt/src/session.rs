@@ -2,10 +2,11 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::error::AdaptError;
+use crate::estimate::MemoryEstimate;
 use crate::opened::Opened;
 use crate::optimiser::{Optimiser, OptimiserState, clip, cosine};
 use crate::recipe::Recipe;
-use crate::step::{BatchGradient, CutOptions, Examples, TrainingNet};
+use crate::step::{BatchGradient, CutChoice, CutOptions, Examples, TrainingNet};
 use crate::visits::Visits;
 use limbeck_engine::onnx::Model;
 use limbeck_files::sha256_hex;
@@ -22,6 +23,7 @@ pub struct Session {
     total: usize,
     sums: Sums,
     epochs: Vec<Epoch>,
+    choice: Option<CutChoice>,
     /// The epoch whose order this is, and the order.
     order: (usize, Vec<usize>),
 }
@@ -60,7 +62,7 @@ pub struct StepReport {
 }
 
 impl Session {
-    /// Prepare a run. `data` names the examples (a hash): with model, recipe and selection it decides whether a checkpoint is of this run.
+    /// Prepare a run. With `cuts`, what the frozen part makes is kept there if that pays ([`Session::cut_choice`]). `data` names the examples (a hash): with model, recipe and selection it decides whether a checkpoint is of this run.
     pub fn new(
         opened: Opened,
         recipe: &Recipe,
@@ -71,8 +73,13 @@ impl Session {
         if visits.samples.is_empty() {
             return Err(AdaptError::Unsuitable("there is no sample to train on".into()));
         }
-        let net = TrainingNet::of(&opened, &recipe.loss, recipe.threads, cuts)?;
-        let format = cuts.filter(|_| net.has_frozen_part()).map(|c| c.format);
+        let mut net = TrainingNet::of(&opened, &recipe.loss, recipe.threads)?;
+        let choice = cuts.map(|cuts| net.shape().cut_choice(cuts, net.input_len(), recipe.epochs));
+        let kept = cuts.filter(|_| choice.as_ref().is_some_and(|c| c.kept));
+        if let Some(cuts) = kept {
+            net.keep_cuts(&opened.model, &opened.parameters, cuts)?;
+        }
+        let format = kept.map(|c| c.format);
         let identity = [
             sha256_hex(&opened.model.emit()),
             opened.parameters.names().join(","),
@@ -99,13 +106,25 @@ impl Session {
             total,
             sums: Sums::default(),
             epochs: vec![],
+            choice,
             order: (usize::MAX, vec![]),
         })
+    }
+
+    /// What the run holds at its fullest moment, predicted.
+    pub fn memory(&self) -> MemoryEstimate {
+        let all = self.opened.model.parameters() as u64 * 4;
+        MemoryEstimate::new(self.net.shape().size(), &self.opened.parameters, all, &self.recipe)
     }
 
     /// The differentiated model.
     pub fn net(&self) -> &TrainingNet {
         &self.net
+    }
+
+    /// Whether the frozen part runs once a sample, where that was asked for.
+    pub fn cut_choice(&self) -> Option<&CutChoice> {
+        self.choice.as_ref()
     }
 
     /// What is trained.
@@ -176,7 +195,7 @@ impl Session {
         let samples = indices.len();
         self.step += 1;
         let so_far = self.sums.means();
-        if self.step % an_epoch == 0 || self.step == self.total {
+        if self.step.is_multiple_of(an_epoch) || self.step == self.total {
             self.epochs.push(so_far);
             self.sums = Sums::default();
         }
@@ -198,12 +217,17 @@ impl Session {
 
     /// Everything that decides how the run goes on, as bytes for [`crate::CheckpointStore`].
     pub fn checkpoint(&self) -> Vec<u8> {
-        let OptimiserState { first, second, steps } = self.values.optimiser.state().clone();
+        let OptimiserState { first, second, steps } = self.values.optimiser.state();
         let mut sums = vec![self.sums.loss.to_bits(), self.sums.agreement.to_bits(), self.sums.samples as u64];
         sums.extend(self.epochs.iter().flat_map(|e| [e.loss.to_bits(), e.agreement.to_bits()]));
-        let lists = [self.opened.parameters.values.clone(), first, second, self.values.average.clone()];
         let (step, total) = (self.step as u64, self.total as u64);
-        Checkpoint { identity: self.identity.clone(), step, total, sums, optimiser_steps: steps, lists }.emit()
+        let (identity, optimiser_steps) = (self.identity.clone(), *steps);
+        Checkpoint { identity, step, total, sums, optimiser_steps, ..Checkpoint::default() }.emit_with([
+            &self.opened.parameters.values,
+            first,
+            second,
+            &self.values.average,
+        ])
     }
 
     /// Go on from there, to the same bits as if the run had not been interrupted.
@@ -256,9 +280,9 @@ impl Sums {
 }
 
 /// The same samples with inputs divided by a power of two.
-struct Scaled<'a> {
-    examples: &'a dyn Examples,
-    scale: f32,
+pub(crate) struct Scaled<'a> {
+    pub(crate) examples: &'a dyn Examples,
+    pub(crate) scale: f32,
 }
 
 impl Examples for Scaled<'_> {

@@ -18,9 +18,9 @@ pub(crate) struct Split {
     pub cut: Vec<Vec<usize>>,
 }
 
-/// Values that a trained tensor stands behind, of a graph whose inputs are its data and then its trained tensors.
-pub(crate) fn needed(forward: &TypedModel, data_inputs: usize) -> TractResult<HashSet<OutletId>> {
-    let mut needed: HashSet<OutletId> = forward.input_outlets()?[data_inputs..].iter().copied().collect();
+/// Values that one of the `trained` inputs stands behind.
+pub(crate) fn needed(forward: &TypedModel, trained: &[OutletId]) -> TractResult<HashSet<OutletId>> {
+    let mut needed: HashSet<OutletId> = trained.iter().copied().collect();
     for id in forward.eval_order()? {
         let node = forward.node(id);
         if node.inputs.iter().any(|i| needed.contains(i)) {
@@ -33,7 +33,7 @@ pub(crate) fn needed(forward: &TypedModel, data_inputs: usize) -> TractResult<Ha
 /// Split `forward`, whose inputs are x and then the trained tensors. `None` when nothing is computed before the cut.
 pub(crate) fn split(forward: &TypedModel) -> TractResult<Option<Split>> {
     let inputs = forward.input_outlets()?.to_vec();
-    let needed = needed(forward, 1)?;
+    let needed = needed(forward, &inputs[1..])?;
     let mut cut: Vec<OutletId> = vec![];
     for id in forward.eval_order()? {
         let node = forward.node(id);

@@ -19,6 +19,7 @@ use tract_core::ops::einsum::EinSum;
 use crate::cuts::{CutFormat, Cuts};
 use crate::differentiate::differentiate;
 use crate::error::AdaptError;
+use crate::estimate::Size;
 use crate::loss::Loss;
 use crate::memory;
 use crate::opened::Opened;
@@ -53,13 +54,31 @@ pub struct CutOptions {
     pub records: u64,
     /// How values are kept.
     pub format: CutFormat,
+    /// Largest size of the file, in bytes.
+    pub limit: u64,
 }
+
+/// Whether what the frozen part makes is kept, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutChoice {
+    /// Is it kept?
+    pub kept: bool,
+    /// Bytes of the file, once it is full.
+    pub bytes: u64,
+    /// In words.
+    pub why: String,
+}
+
+/// The frozen part is worth a file if a record has no more bytes than the input, or else if it is more than this share of a step.
+const PREFIX_SHARE: f64 = 0.3;
 
 /// What is computed in a step, apart from the values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
     /// Nodes of the optimised training graph.
     pub nodes: usize,
+    /// Nodes of the frozen part, optimised.
+    pub prefix_nodes: usize,
     /// Lengths of the values that cross from the frozen part; empty where nothing is frozen.
     pub cut: Vec<usize>,
     /// Multiply-accumulates of the frozen part, forward.
@@ -68,6 +87,33 @@ pub struct Shape {
     pub suffix_macs: u64,
     /// Bytes of activations, gradients and packed weights at the fullest moment of a step, a thread; predicted from the graph.
     pub step_bytes: u64,
+}
+
+impl Shape {
+    /// Does it pay to keep the cut, where each sample is shown `epochs` times? Reading a record costs what its bytes cost; running the frozen
+    /// part costs its share of a step, whose backward pass is taken for twice its forward pass (reference/training.md §1).
+    pub fn cut_choice(&self, options: &CutOptions, input_len: usize, epochs: usize) -> CutChoice {
+        let record = options.format.record_bytes(&self.cut);
+        let bytes = record.saturating_mul(options.records);
+        let share = self.prefix_macs as f64 / (self.prefix_macs + 3 * self.suffix_macs).max(1) as f64;
+        let of_a_step = format!("the frozen part is {:.0} % of a step", share * 100.0);
+        let (kept, why) = if self.cut.is_empty() {
+            (false, "no part of the model is frozen from its input on".into())
+        } else if epochs < 2 {
+            (false, "each sample is shown once".into())
+        } else if bytes > options.limit {
+            (false, format!("it would take {bytes} bytes and may take {}", options.limit))
+        } else if record <= 4 * input_len as u64 {
+            (true, format!("{of_a_step}, and {record} bytes a sample are read instead of {}", 4 * input_len))
+        } else {
+            (share > PREFIX_SHARE, format!("{of_a_step}; {record} bytes a sample"))
+        };
+        CutChoice { kept, bytes, why }
+    }
+
+    pub(crate) fn size(&self) -> Size {
+        Size { nodes: (self.nodes + self.prefix_nodes) as u64, step_bytes: self.step_bytes }
+    }
 }
 
 /// A differentiated model, ready to take steps.
@@ -110,47 +156,26 @@ impl TrainingNet {
     /// Differentiate a normalised model with respect to `parameters`, for `threads` threads. The frozen part, if there is one, runs anew
     /// for each sample.
     pub fn new(model: &Model, parameters: &Parameters, loss: &Loss, threads: usize) -> Result<TrainingNet, AdaptError> {
-        TrainingNet::with_cuts(model, parameters, loss, threads, None)
+        TrainingNet::prepare(model, parameters, None, loss, threads)
     }
 
-    /// The same; with `cuts` the frozen part runs once an index.
-    pub fn with_cuts(
-        model: &Model,
-        parameters: &Parameters,
-        loss: &Loss,
-        threads: usize,
-        cuts: Option<&CutOptions>,
-    ) -> Result<TrainingNet, AdaptError> {
-        TrainingNet::prepare(model, parameters, None, loss, threads, cuts)
+    /// The same of an opened model, float or quantized.
+    pub fn of(opened: &Opened, loss: &Loss, threads: usize) -> Result<TrainingNet, AdaptError> {
+        TrainingNet::prepare(&opened.model, &opened.parameters, opened.quantized_file(), loss, threads)
     }
 
-    /// Of an opened model, float or quantized.
-    pub fn of(
-        opened: &Opened,
-        loss: &Loss,
-        threads: usize,
-        cuts: Option<&CutOptions>,
-    ) -> Result<TrainingNet, AdaptError> {
-        TrainingNet::prepare(&opened.model, &opened.parameters, opened.quantized_file(), loss, threads, cuts)
-    }
-
-    fn prepare(
+    /// The same of a model, and of the file that it was opened from if that is quantized.
+    pub(crate) fn prepare(
         model: &Model,
         parameters: &Parameters,
         quantized: Option<&QuantizedFile>,
         loss: &Loss,
         threads: usize,
-        cuts: Option<&CutOptions>,
     ) -> Result<TrainingNet, AdaptError> {
         let input_shape = limbeck_engine::input_shape(model, 1)?;
-        let opened = parameters.as_inputs(model);
         let failed = AdaptError::tract;
         let prepared = guarded("prepared it", || {
-            let forward = match quantized {
-                Some(file) => file.forward(&opened, &input_shape),
-                None => typed_model(&opened, &input_shape).map_err(AdaptError::from),
-            };
-            Ok(forward.and_then(|forward| Prepared::new(forward, loss)))
+            Ok(forward(model, parameters, quantized).and_then(|forward| Prepared::new(forward, loss)))
         })??;
         let Prepared { prefix, plan, cut: cut_shapes, shape } = prepared;
         let data_inputs = cut_shapes.len().max(1);
@@ -163,15 +188,23 @@ impl TrainingNet {
         };
         let workers = (0..threads.max(1)).map(|_| Ok(Mutex::new(started()?)));
         let workers = workers.collect::<TractResult<_>>().map_err(failed("cannot start the training graph"))?;
-        let cuts = match cuts {
-            Some(options) if prefix.is_some() => {
-                let identity = prefix_identity(model, parameters, options);
-                Some(Cuts::open(&options.path, &identity, options.records, &shape.cut, options.format)?)
-            }
-            _ => None,
-        };
         let has_prefix = prefix.is_some();
-        Ok(TrainingNet { plan, input_shape, logits_shape, cut_shapes, shape, workers, cuts, has_prefix })
+        Ok(TrainingNet { plan, input_shape, logits_shape, cut_shapes, shape, workers, cuts: None, has_prefix })
+    }
+
+    /// Run the frozen part, if there is one, once an index from now on. `model` and `parameters` are those that this was made of.
+    pub fn keep_cuts(
+        &mut self,
+        model: &Model,
+        parameters: &Parameters,
+        options: &CutOptions,
+    ) -> Result<(), AdaptError> {
+        if self.has_prefix {
+            let identity = prefix_identity(model, parameters, options);
+            let lens = &self.shape.cut;
+            self.cuts = Some(Cuts::open(&options.path, &identity, options.records, lens, options.format)?);
+        }
+        Ok(())
     }
 
     /// Elements of one input sample.
@@ -284,6 +317,19 @@ impl TrainingNet {
     }
 }
 
+/// The model with its parameters as inputs after x: tract then neither folds nor merges them, whatever their values.
+pub(crate) fn forward(
+    model: &Model,
+    parameters: &Parameters,
+    quantized: Option<&QuantizedFile>,
+) -> Result<TypedModel, AdaptError> {
+    let (opened, input_shape) = (parameters.as_inputs(model), limbeck_engine::input_shape(model, 1)?);
+    match quantized {
+        Some(file) => file.forward(&opened, &input_shape),
+        None => Ok(typed_model(&opened, &input_shape)?),
+    }
+}
+
 fn tensor(shape: &[usize], values: &[f32]) -> Result<TValue, AdaptError> {
     let tensor = Tensor::from_shape(shape, values).map_err(AdaptError::tract("cannot take this sample"))?;
     Ok(tensor.into_tvalue())
@@ -321,7 +367,9 @@ impl Prepared {
         };
         let macs = |m: Option<&TypedModel>| m.map_or(Ok(0), memory::macs).map_err(preparing());
         let (prefix_macs, suffix_macs) = (macs(prefix.as_ref())?, macs(Some(&suffix))?);
-        let plan = differentiate(&suffix, cut.len().max(1), loss)?;
+        let inputs = suffix.input_outlets().map_err(preparing())?.len();
+        let trained: Vec<usize> = (cut.len().max(1)..inputs).collect();
+        let plan = differentiate(&suffix, &trained, loss)?;
         let plan = plan.into_optimized().and_then(|m| m.into_runnable()).map_err(preparing())?;
         let prefix = prefix.map(|p| p.into_optimized().and_then(|m| m.into_runnable()));
         let prefix = prefix.transpose().map_err(preparing())?;
@@ -329,6 +377,7 @@ impl Prepared {
         let step_bytes = peak(&plan)?.max(prefix.as_ref().map_or(Ok(0), peak)?);
         let shape = Shape {
             nodes: plan.model().nodes().len(),
+            prefix_nodes: prefix.as_ref().map_or(0, |p| p.model().nodes().len()),
             cut: cut.iter().map(|shape| shape.iter().product()).collect(),
             prefix_macs,
             suffix_macs,

@@ -80,7 +80,7 @@ fn finish(mut session: Session) -> Model {
 }
 
 fn cuts(path: &Path, format: CutFormat) -> CutOptions {
-    CutOptions { path: path.to_owned(), identity: [7; 32], records: 2 * SAMPLES as u64, format }
+    CutOptions { path: path.to_owned(), identity: [7; 32], records: 2 * SAMPLES as u64, format, limit: 1 << 20 }
 }
 
 #[test]
@@ -165,6 +165,28 @@ fn the_frozen_part_runs_once_an_index_and_changes_no_bit() {
             pairs.map(|(a, b)| (a - b).abs()).fold(0f32, f32::max)
         };
         assert!(distance("c.weight") < tolerance && distance("c.weight") > 0.0, "{format:?}: {}", distance("c.weight"));
+    }
+}
+
+#[test]
+fn what_the_frozen_part_makes_is_kept_where_that_pays() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = cuts(&dir.path().join("cuts"), CutFormat::F16);
+    let base = recipe(Rule::SGD, 1);
+    let why = |selection: &str, recipe: &Recipe, options: &CutOptions| {
+        let choice = session(selection, recipe, Some(options)).cut_choice().unwrap().clone();
+        (choice.kept, choice.why)
+    };
+    assert!(why("name:c.*", &base, &options).0);
+    let cases = [
+        (why("all", &base, &options), "no part of the model is frozen"),
+        (why("name:c.*", &Recipe { epochs: 1, ..base.clone() }, &options), "shown once"),
+        (why("name:c.*", &base, &CutOptions { limit: 100, ..options.clone() }), "may take 100"),
+        // a is next to nothing of the whole, and its output is larger than the input.
+        (why("name:b.*,c.*", &base, &options), "% of a step"),
+    ];
+    for ((kept, why), says) in cases {
+        assert!(!kept && why.contains(says), "{kept} {why}");
     }
 }
 

@@ -143,6 +143,11 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// SHA-256 of bytes.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
 /// SHA-256 of a file's contents, streamed.
 pub fn sha256_file(path: impl AsRef<Path>) -> Result<String, FileError> {
     let path = path.as_ref();

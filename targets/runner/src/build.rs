@@ -16,6 +16,8 @@ use crate::toolchain::{HostEnv, build_findings, cc_variable, toolchain_line};
 
 /// Package and program name of the agent.
 const AGENT: &str = "limbeck-agent";
+/// Package of limbeck itself.
+const CLI: &str = "limbeck-cli";
 
 /// How to build.
 #[derive(Debug, Clone)]
@@ -98,8 +100,11 @@ fn cargo_command(board: &Board, options: &BuildOptions, host: &HostEnv<'_>) -> C
         .chain(["--message-format=json-render-diagnostics".to_owned()])
         .collect();
     let mut env = Vec::new();
-    // Without `--target` the agent shares everything with the build that limbeck itself came from.
-    if !board.is_host_triple() {
+    if board.is_host_triple() {
+        // Chosen together with limbeck, the agent's dependencies have the same features as limbeck's own, and are those that limbeck was
+        // built from. By itself it would want a second tract.
+        args.extend(["-p", CLI, "--bin", AGENT].map(str::to_owned));
+    } else {
         args.extend(["--target".to_owned(), board.triple.clone()]);
         let mut set = |name: String, value: &str| {
             if (host.var)(&name).is_none() {
@@ -219,7 +224,8 @@ mod tests {
         let command = command("host", &[]);
         assert_eq!(
             command.to_string(),
-            "cargo build --locked -p limbeck-agent --profile dist --message-format=json-render-diagnostics"
+            "cargo build --locked -p limbeck-agent --profile dist --message-format=json-render-diagnostics \
+             -p limbeck-cli --bin limbeck-agent"
         );
         assert_eq!(command.dir, Path::new("/src/limbeck"));
     }

@@ -1,9 +1,11 @@
 //! The few operators that a gradient needs and tract lacks. One file each; this is the only place where tract's operator
 //! traits are implemented.
 
+mod axis_map_dx;
 mod depthwise_dw;
 mod distill_loss;
 mod elementwise;
+mod extremum_dx;
 mod gate;
 pub(crate) mod integer;
 mod max_pool_dx;
@@ -12,9 +14,11 @@ mod unfold;
 mod windows;
 mod zero_insert;
 
+pub(crate) use axis_map_dx::{AxisMapDx, Tap};
 pub(crate) use depthwise_dw::DepthwiseDw;
 pub(crate) use distill_loss::DistillLoss;
 pub(crate) use elementwise::{ElementwiseDx, Function};
+pub(crate) use extremum_dx::ExtremumDx;
 pub(crate) use gate::Gate;
 pub(crate) use max_pool_dx::MaxPoolDx;
 pub(crate) use sum_pool_dx::SumPoolDx;

@@ -16,7 +16,7 @@ mod layer;
 mod region;
 mod simulation;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use limbeck_engine::onnx::{Data, Model, Tensor};
@@ -123,20 +123,24 @@ impl QuantizedFile {
         Ok((model, parameters, file))
     }
 
-    /// Two trained tensors of one name, or one that is named as a value is.
+    /// Every trained tensor has one layer, and a name that no value has.
     fn check_names(&self, model: &Model) -> Result<(), AdaptError> {
-        let taken = model.graph.nodes.iter().flat_map(|n| &n.outputs).collect::<std::collections::HashSet<_>>();
-        let mut of: HashMap<&str, &str> = HashMap::new();
-        for layer in &self.layers {
-            let pairs =
-                [(Some(&layer.weights), Some(&layer.layer.weights)), (layer.bias.as_ref(), layer.layer.bias.as_ref())];
-            for (name, integers) in pairs.into_iter().filter_map(|(name, integers)| name.zip(integers)) {
-                if taken.contains(name) || *of.entry(name).or_insert(integers) != integers {
-                    let node = &layer.layer.node;
+        let mut taken: HashSet<&str> = model.graph.nodes.iter().flat_map(|n| &n.outputs).map(String::as_str).collect();
+        let mut scales: HashSet<&str> = HashSet::new();
+        for TrainedLayer { layer, weights, bias, theta, .. } in &self.layers {
+            let node = &layer.node;
+            for name in [Some(weights), bias.as_ref()].into_iter().flatten() {
+                if !taken.insert(name) {
                     return Err(AdaptError::Unsuitable(format!(
-                        "layer \"{node}\": \"{integers}\" would be trained as \"{name}\", a name that is taken; rename the constant"
+                        "layer \"{node}\": \"{name}\" is another layer's too, or another value's name; give each layer constants of its own"
                     )));
                 }
+            }
+            let of_layer = [Some(&layer.scale), layer.bias_scale.as_ref()];
+            if theta.is_some() && of_layer.into_iter().flatten().any(|name| !scales.insert(name)) {
+                return Err(AdaptError::Unsuitable(format!(
+                    "layer \"{node}\" shares the scales of its weights with another; train it without learned scales"
+                )));
             }
         }
         Ok(())

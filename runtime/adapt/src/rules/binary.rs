@@ -1,28 +1,34 @@
-//! Element-wise operators of two inputs and of one.
+//! Element-wise operators of two inputs, each broadcast to the other, and the choice between two inputs.
+//!
+//! What was broadcast gets the sum over its copies.
 
 use tract_core::internal::*;
 use tract_core::ops::binary::TypedBinOp;
-use tract_core::ops::element_wise::ElementWiseOp;
-use tract_core::ops::math::{self, Add, Div, Exp, Max, Min, Mul, Neg, Recip, Rsqrt, Sqrt, Square, Sub, Tanh};
-use tract_core::ops::nn::{HardSwish, LeakyRelu, Sigmoid};
+use tract_core::ops::logic::Iff;
+use tract_core::ops::math::{self, Add, Div, Max, Min, Mul, Pow, Sub, SubF};
 
-use super::Contributions;
+use super::{Contributions, scalar};
 use crate::differentiate::Backward;
-use crate::ops::{ElementwiseDx, Function, Gate};
+use crate::ops::{ExtremumDx, Gate};
 
 pub(super) fn binary(b: &mut Backward, op: &TypedBinOp, g: OutletId) -> TractResult<Contributions> {
     let op = &op.0;
-    if op.is::<Max>() || op.is::<Min>() {
-        return clamp(b, op.is::<Max>(), g);
+    if (op.is::<Max>() || op.is::<Min>())
+        && let Some(contributions) = clamp(b, op.is::<Max>(), g)?
+    {
+        return Ok(contributions);
     }
     let mut contributions = tvec!();
     for slot in b.needed_slots() {
-        let other = b.input(1 - slot);
+        let (own, other) = (b.input(slot), b.input(1 - slot));
         let gradient = match slot {
             _ if op.is::<Add>() => g,
             // y = x0 - x1
             0 if op.is::<Sub>() => g,
             1 if op.is::<Sub>() => b.wire("negated", math::neg(), &[g])?,
+            // y = x1 - x0
+            0 if op.is::<SubF>() => b.wire("negated", math::neg(), &[g])?,
+            1 if op.is::<SubF>() => g,
             // y = x0 · x1
             _ if op.is::<Mul>() => b.wire("scaled", math::mul(), &[g, other])?,
             // y = x0 / x1
@@ -34,51 +40,56 @@ pub(super) fn binary(b: &mut Backward, op: &TypedBinOp, g: OutletId) -> TractRes
                 let product = b.wire("product", math::mul(), &[g, ratio])?;
                 b.wire("negated", math::neg(), &[product])?
             }
+            // y = max(x0, x1) or min(x0, x1)
+            _ if op.is::<Max>() || op.is::<Min>() => {
+                b.wire("winner", ExtremumDx { is_max: op.is::<Max>() }, &[g, own, other])?
+            }
+            // y = x0 ^ x1: dx0 = dy · x1 · x0 ^ (x1 - 1)
+            0 if op.is::<Pow>() => {
+                let rank = b.shape(other)?.len();
+                let one = scalar(b, 1.0, rank)?;
+                let less = b.wire("exponent", math::sub(), &[other, one])?;
+                let power = b.wire("power", math::pow(), &[own, less])?;
+                let slope = b.wire("slope", math::mul(), &[power, other])?;
+                b.wire("scaled", math::mul(), &[g, slope])?
+            }
+            // dx1 = dy · y · ln x0
+            1 if op.is::<Pow>() => {
+                let y = b.output();
+                let log = b.wire("log", math::ln(), &[other])?;
+                let slope = b.wire("slope", math::mul(), &[y, log])?;
+                b.wire("scaled", math::mul(), &[g, slope])?
+            }
             _ => bail!("no rule is written for it"),
         };
-        let shape = b.shape(b.input(slot))?;
+        let shape = b.shape(own)?;
         contributions.push((slot, b.unbroadcast(gradient, &shape)?));
     }
     Ok(contributions)
 }
 
 /// y = max(x, k) or min(x, k) with one constant k: dy passes where the clamp does not bite.
-fn clamp(b: &mut Backward, is_max: bool, g: OutletId) -> TractResult<Contributions> {
+fn clamp(b: &mut Backward, is_max: bool, g: OutletId) -> TractResult<Option<Contributions>> {
     let slot = if b.needs(0) { 0 } else { 1 };
-    let bound = b.constant_input(1 - slot)?.context("neither operand is constant")?;
-    ensure!(bound.len() == 1, "its bound has {} values", bound.len());
-    let bound = bound.cast_to::<f32>()?.try_as_plain_ram()?.as_slice::<f32>()?[0];
+    let Some(bound) = b.constant_input(1 - slot)?.filter(|bound| bound.len() == 1) else { return Ok(None) };
+    let bound = bound.cast_to_scalar::<f32>()?;
     let gate =
         if is_max { Gate { low: bound, high: f32::INFINITY } } else { Gate { low: f32::NEG_INFINITY, high: bound } };
     let y = b.output();
-    Ok(tvec!((slot, b.wire("gate", gate, &[g, y])?)))
+    Ok(Some(tvec!((slot, b.wire("gate", gate, &[g, y])?))))
 }
 
-pub(super) fn elementwise(b: &mut Backward, op: &ElementWiseOp, g: OutletId) -> TractResult<Contributions> {
-    let op = &op.0;
-    let function = if op.is::<Sigmoid>() {
-        Function::Sigmoid
-    } else if op.is::<Tanh>() {
-        Function::Tanh
-    } else if op.is::<HardSwish>() {
-        Function::HardSwish
-    } else if let Some(op) = op.downcast_ref::<LeakyRelu>() {
-        Function::LeakyRelu(op.alpha)
-    } else if op.is::<Square>() {
-        Function::Square
-    } else if op.is::<Exp>() {
-        Function::Exp
-    } else if op.is::<Sqrt>() {
-        Function::Sqrt
-    } else if op.is::<Rsqrt>() {
-        Function::Rsqrt
-    } else if op.is::<Recip>() {
-        Function::Recip
-    } else if op.is::<Neg>() {
-        Function::Neg
-    } else {
-        bail!("no rule is written for the function {}", op.name())
-    };
-    let x = b.input(0);
-    Ok(tvec!((0, b.wire("dx", ElementwiseDx(function), &[g, x])?)))
+/// y = c ? x1 : x2: dy goes to the one that was chosen. The condition has no gradient.
+pub(super) fn choice(b: &mut Backward, g: OutletId) -> TractResult<Contributions> {
+    let rank = b.shape(g)?.len();
+    let zero = scalar(b, 0.0, rank)?;
+    let condition = b.input(0);
+    let mut contributions = tvec!();
+    for slot in b.needed_slots().into_iter().filter(|&slot| slot > 0) {
+        let branches = if slot == 1 { [condition, g, zero] } else { [condition, zero, g] };
+        let gradient = b.wire("chosen", Iff, &branches)?;
+        let shape = b.shape(b.input(slot))?;
+        contributions.push((slot, b.unbroadcast(gradient, &shape)?));
+    }
+    Ok(contributions)
 }

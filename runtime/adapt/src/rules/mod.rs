@@ -1,23 +1,32 @@
 //! One rule per operator: given dL/dy, wire dL/dx for every input that a trained tensor stands behind.
 //!
 //! To add one: write `fn name(b, op, g)` in the file of its kind, add a line to [`apply`], add a case to
-//! `tests/finite_differences.rs`. The formulas are in reference order: docs quote the forward line.
+//! the file of its kind in `tests/finite_differences`. The formulas are in reference order: docs quote the forward line.
 
+mod axis_map;
 mod binary;
 mod conv;
+mod deconv;
 mod einsum;
+mod elementwise;
 mod integer;
+#[cfg(test)]
+mod layouts;
+mod norm;
 mod pool;
 mod shape;
 
 use tract_core::internal::*;
 use tract_core::ops::Downsample;
-use tract_core::ops::array::{MultiBroadcastTo, Pad, Slice, TypedConcat};
+use tract_core::ops::array::{Gather, MultiBroadcastTo, Pad, Slice, Tile, TypedConcat};
 use tract_core::ops::binary::TypedBinOp;
-use tract_core::ops::cnn::{Conv, MaxPool, SumPool};
+use tract_core::ops::cast::Cast;
+use tract_core::ops::cnn::{Conv, Deconv, MaxPool, SumPool};
 use tract_core::ops::einsum::EinSum;
 use tract_core::ops::element_wise::ElementWiseOp;
-use tract_core::ops::nn::Reduce;
+use tract_core::ops::identity::Identity;
+use tract_core::ops::logic::Iff;
+use tract_core::ops::nn::{NearestUpsample, Reduce, Resize, RmsNorm, Softmax};
 
 use crate::differentiate::Backward;
 
@@ -30,12 +39,14 @@ pub(crate) fn apply(b: &mut Backward, g: OutletId) -> TractResult<Contributions>
     let op: &dyn TypedOp = op.as_ref();
     if let Some(op) = op.downcast_ref::<Conv>() {
         conv::conv(b, op, g)
+    } else if let Some(op) = op.downcast_ref::<Deconv>() {
+        deconv::deconv(b, op, g)
     } else if let Some(op) = op.downcast_ref::<EinSum>() {
         einsum::einsum(b, op, g)
     } else if let Some(op) = op.downcast_ref::<TypedBinOp>() {
         binary::binary(b, op, g)
     } else if let Some(op) = op.downcast_ref::<ElementWiseOp>() {
-        binary::elementwise(b, op, g)
+        elementwise::elementwise(b, op, g)
     } else if let Some(op) = op.downcast_ref::<AxisOp>() {
         shape::axis_op(b, op, g)
     } else if let Some(op) = op.downcast_ref::<Reduce>() {
@@ -45,7 +56,7 @@ pub(crate) fn apply(b: &mut Backward, g: OutletId) -> TractResult<Contributions>
     } else if let Some(op) = op.downcast_ref::<Downsample>() {
         shape::downsample(b, op, g)
     } else if let Some(op) = op.downcast_ref::<Pad>() {
-        shape::pad(b, op, g)
+        axis_map::pad(b, op, g)
     } else if let Some(op) = op.downcast_ref::<Slice>() {
         shape::slice(b, op, g)
     } else if let Some(op) = op.downcast_ref::<TypedConcat>() {
@@ -54,9 +65,30 @@ pub(crate) fn apply(b: &mut Backward, g: OutletId) -> TractResult<Contributions>
         pool::sum_pool(b, op, g)
     } else if let Some(op) = op.downcast_ref::<MaxPool>() {
         pool::max_pool(b, op, g)
+    } else if let Some(op) = op.downcast_ref::<Resize>() {
+        axis_map::resize(b, op, g)
+    } else if let Some(op) = op.downcast_ref::<NearestUpsample>() {
+        axis_map::nearest_upsample(b, op, g)
+    } else if let Some(op) = op.downcast_ref::<Gather>() {
+        axis_map::gather(b, op, g)
+    } else if let Some(op) = op.downcast_ref::<Tile>() {
+        axis_map::tile(b, op, g)
+    } else if let Some(op) = op.downcast_ref::<Softmax>() {
+        norm::softmax(b, op, g)
+    } else if let Some(op) = op.downcast_ref::<RmsNorm>() {
+        norm::rms_norm(b, op, g)
+    } else if op.is::<Iff>() {
+        binary::choice(b, g)
+    } else if op.is::<Identity>() || op.is::<Cast>() {
+        shape::cast_back(b, g)
     } else if let Some(op) = op.downcast_ref::<crate::ops::integer::Forward>() {
         integer::integer(b, op, g)
     } else {
         bail!("no rule is written for it")
     }
+}
+
+/// A constant that can be combined with values of `rank` axes.
+fn scalar(b: &mut Backward, value: f32, rank: usize) -> TractResult<OutletId> {
+    b.constant("scalar", tensor0(value).broadcast_into_rank(rank)?)
 }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use limbeck_adapt::{Loss, QuantizedOptions, Rule, Selection};
 use limbeck_data::Dataset;
-use limbeck_distill::{QuantizedStudent, Recipe, Target, distill, distill_quantized};
+use limbeck_distill::{QuantizedStudent, Recipe, Target, What, distill, distill_quantized};
 use limbeck_engine::onnx::Model;
 use limbeck_report::Training;
 
@@ -73,6 +73,9 @@ pub struct Arguments {
     /// What is trained: all, last:8, biases, name:fc.*,block3.*
     #[arg(long, default_value = "all", value_parser = clap::value_parser!(Selection))]
     pub select: Selection,
+    /// Keep what the frozen part of the model makes of each sample in this file, if that pays; useful with --select.
+    #[arg(long, value_name = "FILE")]
+    pub frozen_cache: Option<PathBuf>,
     #[command(flatten)]
     pub recipe: RecipeArguments,
     /// Threads (default: all cores); the result is the same for any number.
@@ -192,13 +195,13 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let answers = student.answers(answers, &dataset)?;
     let stage = console.stage("distill", "images");
     let target = Target::Answers(&answers);
-    let select = &arguments.select;
+    let what = What { selection: &arguments.select, frozen_cache: arguments.frozen_cache.as_deref() };
     let distilled = if quantized {
         let options = QuantizedOptions { learned_scales: arguments.learn_scales, weight_bits: None };
         let opened = QuantizedStudent { file: &student.model, float: float.as_ref(), options };
-        distill_quantized(&opened, &student.card, &dataset, target, select, &recipe, &stage)
+        distill_quantized(&opened, &student.card, &dataset, target, &what, &recipe, &stage)
     } else {
-        distill(&student.model, &student.card, &dataset, target, select, &recipe, &stage)
+        distill(&student.model, &student.card, &dataset, target, &what, &recipe, &stage)
     };
     let mut distilled = distilled.with_context(|| format!("student {}", student.path.display()))?;
     // It travels on into the int8 student's file.

@@ -113,6 +113,7 @@ pub fn road(arguments: &Arguments, console: &Console) -> Result<Report> {
             data: train.clone(),
             out: float.clone(),
             select: limbeck_adapt::Selection::All,
+            frozen_cache: None,
             recipe: arguments.recipe.clone(),
             threads: None,
             report: report.clone(),

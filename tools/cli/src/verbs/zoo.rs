@@ -5,10 +5,10 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use limbeck_adapt::{Loss, Rule, Selection};
+use limbeck_adapt::{Loss, Rule};
 use limbeck_answers::{Card, View};
 use limbeck_data::{DataError, Dataset, MemoryDataset, Sample, SceneConfig, Scenes, Shift, scenes};
-use limbeck_distill::{Recipe, Target, distill};
+use limbeck_distill::{Recipe, Target, What, distill};
 use limbeck_zoo::shipped::{STUDENT, TEACHER};
 use limbeck_zoo::{build, scenes_card, scenes_student, scenes_teacher};
 
@@ -73,7 +73,7 @@ fn train(arguments: &Arguments, job: &Job, card: &Card, console: &Console) -> Re
     };
     let stage = console.stage("train", "images");
     let target = Target::Labels(&[View::Identity]);
-    let trained = distill(&build(&job.network, 32, 1), card, job.dataset, target, &Selection::All, &recipe, &stage)?;
+    let trained = distill(&build(&job.network, 32, 1), card, job.dataset, target, &What::ALL, &recipe, &stage)?;
     let path = arguments.out.join(job.name);
     trained.model.write(&path)?;
     let losses: Vec<String> = trained.epochs.iter().map(|e| format!("{:.3}", e.loss)).collect();
