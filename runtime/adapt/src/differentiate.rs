@@ -19,7 +19,7 @@ use crate::error::AdaptError;
 use crate::loss::Loss;
 use crate::ops::DistillLoss;
 use crate::rules;
-use crate::way_out::way_out;
+use crate::way_out::{onnx_name, way_out};
 
 /// What a rule sees of the node it differentiates, and where it wires.
 pub(crate) struct Backward<'a> {
@@ -181,7 +181,7 @@ pub(crate) fn differentiate(forward: &TypedModel, trained: &[usize], loss: &Loss
     let mut final_inputs: Vec<OutletId> = data.map(|input| wires[input]).chain([teacher, label]).collect();
     let mut final_outputs = vec![loss[0]];
     for &input in trained.iter().rev() {
-        let name = &forward.node(input.node).name;
+        let name = onnx_name(forward, input.node);
         let gradient = gradients.get(&input).ok_or_else(|| {
             AdaptError::Unsuitable(format!(
                 "the output does not depend on \"{name}\", so it cannot be trained; freeze it"

@@ -13,15 +13,9 @@ pub(crate) fn way_out(forward: &TypedModel, id: usize, trained: &[OutletId]) -> 
             open.extend(forward.node(node).inputs.iter().map(|i| i.node));
         }
     }
-    // The importer calls constants and parameters "constant:<ONNX name>".
-    let name = |outlet: &OutletId| {
-        let name = &forward.node(outlet.node).name;
-        name.strip_prefix("constant:").unwrap_or(name).to_owned()
-    };
-    let (frozen, free): (Vec<String>, Vec<String>) = {
-        let (frozen, free): (Vec<_>, Vec<_>) = trained.iter().partition(|t| before.contains(&t.node));
-        (frozen.into_iter().map(name).collect(), free.into_iter().map(name).collect())
-    };
+    let (frozen, free): (Vec<OutletId>, Vec<OutletId>) = trained.iter().partition(|t| before.contains(&t.node));
+    let names = |outlets: &[OutletId]| outlets.iter().map(|o| onnx_name(forward, o.node)).collect::<Vec<_>>();
+    let (frozen, free) = (names(&frozen), names(&free));
     match &free[..] {
         [] => "every trained tensor stands before it: replace the operator".into(),
         [first, ..] => format!(
@@ -33,8 +27,14 @@ pub(crate) fn way_out(forward: &TypedModel, id: usize, trained: &[OutletId]) -> 
     }
 }
 
+/// A parameter's name in ONNX: the importer calls constants and parameters "constant:<name>".
+pub(crate) fn onnx_name(model: &TypedModel, node: usize) -> &str {
+    let name = &model.node(node).name;
+    name.strip_prefix("constant:").unwrap_or(name)
+}
+
 /// The first names of a list, quoted, and how many more there are.
-fn listed(names: &[String]) -> String {
+fn listed(names: &[&str]) -> String {
     const SHOWN: usize = 3;
     let mut text = names.iter().take(SHOWN).map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {

@@ -9,7 +9,8 @@ use crate::differentiate::Backward;
 /// `A,B->C` has dA = `C,B->A` and dB = `C,A->B`, summed over what was broadcast.
 ///
 /// tract leaves axes of size 1 in one operand only (the taps of a 1×1 kernel, a batch of one): they are dropped before
-/// the product and put back after, because a product over an axis of one operand is not lowered to a kernel.
+/// the product and put back after, because a product over an axis of one operand is not lowered to a kernel. Longer axes
+/// of one operand are summed before (`crate::canonical`).
 pub(super) fn einsum(b: &mut Backward, op: &EinSum, g: OutletId) -> TractResult<Contributions> {
     ensure!(op.q_params.is_none(), "it is a quantized product");
     ensure!(b.node.inputs.len() == 2, "it has {} operands", b.node.inputs.len());

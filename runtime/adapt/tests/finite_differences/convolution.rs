@@ -49,7 +49,7 @@ fn a_wide_depthwise_convolution() {
 fn transposed_convolutions_of_every_geometry() {
     // (name, kernel I O/G h w, window, output padding, output size); input 4 × 4 × 5
     type Case = (&'static str, [usize; 4], Window, [i64; 2], [usize; 2]);
-    let cases: [Case; 10] = [
+    let cases: [Case; 11] = [
         ("2x2 stride 2", [4, 3, 2, 2], window(2, 1, [0; 4], 1), [0; 2], [8, 10]),
         ("3x3 stride 1", [4, 3, 3, 3], window(1, 1, [0; 4], 1), [0; 2], [6, 7]),
         ("3x3 stride 1 padded", [4, 3, 3, 3], window(1, 1, [1; 4], 1), [0; 2], [4, 5]),
@@ -57,6 +57,7 @@ fn transposed_convolutions_of_every_geometry() {
         ("3x3 stride 2, output padded", [4, 3, 3, 3], window(2, 1, [1; 4], 1), [1; 2], [8, 10]),
         ("2x2 stride 3, gaps", [4, 3, 2, 2], window(3, 1, [0; 4], 1), [0; 2], [11, 14]),
         ("1x1 stride 2, output padded", [4, 3, 1, 1], window(2, 1, [0; 4], 1), [1; 2], [8, 10]),
+        ("3x3 dilated, a margin no tap reaches", [4, 3, 3, 3], window(1, 2, [0; 4], 1), [1; 2], [9, 10]),
         ("dilated, one-sided", [4, 3, 3, 2], window(2, 2, [1, 0, 0, 1], 1), [0; 2], [10, 10]),
         ("grouped", [4, 3, 3, 3], window(2, 1, [1; 4], 2), [1; 2], [8, 10]),
         ("depthwise", [4, 1, 3, 3], window(2, 1, [1; 4], 4), [1; 2], [8, 10]),

@@ -57,3 +57,16 @@ fn an_operator_without_a_rule_costs_nothing_where_no_trained_tensor_stands_behin
     b.conv3(2, 4);
     check("frozen Sign and CumSum", b.finish(100));
 }
+
+#[test]
+fn a_tensor_that_the_output_does_not_depend_on_is_named() {
+    let mut b = Builder::new(&[2, 5, 5]);
+    let shift = b.weight(&[2, 5, 5]);
+    b.op(node("Add"), &[&shift]);
+    b.last = "x".into(); // the sum is not read
+    b.conv3(2, 4);
+    let model = b.finish(100);
+    let parameters = Parameters::of(&model).unwrap();
+    let error = TrainingNet::new(&model, &parameters, &Loss::default(), 1).err().unwrap().to_string();
+    assert!(error.contains("depend on \"w0\""), "{error}");
+}
