@@ -87,7 +87,7 @@ mod tests {
         values[7] = 3.0;
         assert_eq!(largest(WeightBits::Eight, values.clone()), [3.0, 0.95]);
         let four = largest(WeightBits::Four, values);
-        assert!(four[0] < 2.0 && four[0] > 0.9 && four[1] > 0.8, "{four:?}");
+        assert!(four[0] < 2.9 && four[0] > 0.95 && four[1] > 0.8, "{four:?}");
         assert_eq!(largest(WeightBits::Four, vec![0.0; 4]), [0.0, 0.0]);
     }
 }
