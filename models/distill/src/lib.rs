@@ -1,6 +1,9 @@
-//! The training loop: a float student against cached answers.
+//! The training loop: a student against cached answers.
 //!
-//! The student is normalised first (batch norm folded), so what is trained is what is later quantized. One epoch visits
+//! A float student is trained in float ([`distill`]). A quantized one is trained in its own integers ([`distill_quantized`]): what
+//! training sees is what its int8 plan computes.
+//!
+//! A float student is normalised first (batch norm folded), so what is trained is what is later quantized. One epoch visits
 //! every sample once, in an order drawn from the seed; each visit shows one view of the sample, and student and teacher
 //! always speak of the same view. Training stops at the first loss, gradient
 //! or weight that is not finite, and returns no model.
@@ -10,11 +13,14 @@
 use std::path::Path;
 use std::time::Instant;
 
-use limbeck_adapt::{AdaptError, CutFormat, CutOptions, Examples, Opened, Selection, Session, Visits};
+use limbeck_adapt::{
+    AdaptError, CutFormat, CutOptions, Examples, Loss, Opened, QuantizedOptions, Selection, Session, Visits,
+};
 use limbeck_answers::{Answers, AnswersError, Card, Preprocess, View};
 use limbeck_data::{DataError, Dataset, Watch};
 use limbeck_engine::onnx::Model;
-use limbeck_engine::{EngineError, input_shape};
+use limbeck_engine::{EngineError, input_shape, normalise};
+use limbeck_quantize::equalise;
 
 pub use limbeck_adapt::Recipe;
 
@@ -51,7 +57,7 @@ pub struct Epoch {
 /// A trained student.
 #[derive(Debug, Clone)]
 pub struct Distilled {
-    /// Float, batch norm folded, input and output names as they were.
+    /// Input and output names as they were; a float student has its batch norm folded.
     pub model: Model,
     /// One entry a pass.
     pub epochs: Vec<Epoch>,
@@ -97,6 +103,10 @@ pub struct What<'a> {
 impl What<'_> {
     /// Every tensor.
     pub const ALL: What<'static> = What { selection: &Selection::All, frozen_cache: None };
+
+    fn cut_options(&self, samples: &TrainingSamples<'_>, card: &Card) -> Result<Option<CutOptions>, DistillError> {
+        self.frozen_cache.map(|path| samples.cut_options(path, card)).transpose()
+    }
 }
 
 /// Train the selected tensors of `student`, whose inputs `card` describes, on `dataset` towards `target`.
@@ -109,17 +119,72 @@ pub fn distill(
     recipe: &Recipe,
     watch: &dyn Watch,
 ) -> Result<Distilled, DistillError> {
-    let preprocess = Preprocess::new(card);
-    let shape = input_shape(student, 1)?;
-    if shape.iter().product::<usize>() != preprocess.len() {
-        let pixels = preprocess.len();
-        let what = format!("the student's input has the shape {shape:?}, but its card describes {pixels} values");
-        return Err(DistillError::Mismatch(format!("{what}; correct the card")));
-    }
-    let samples = TrainingSamples { preprocess, dataset, target };
+    let samples = TrainingSamples::of(student, card, dataset, target)?;
     let opened = Opened::float(student, what.selection, samples.input_rms()?)?;
+    train(opened, &samples, what.cut_options(&samples, card)?, recipe, watch)
+}
+
+/// A quantized student and how to open it.
+#[derive(Clone, Copy)]
+pub struct QuantizedStudent<'a> {
+    /// The QDQ file.
+    pub file: &'a Model,
+    /// The student that it was quantized from: its weights, where the file's integers are theirs.
+    pub float: Option<&'a Model>,
+    /// What is trained besides weights and biases.
+    pub options: QuantizedOptions,
+}
+
+impl QuantizedStudent<'_> {
+    /// Is this a quantized model?
+    pub fn is(model: &Model) -> bool {
+        model.graph.nodes.iter().any(|n| n.op == "QuantizeLinear")
+    }
+
+    /// What recovers the loss of quantization: the teacher alone at T = 1, a small rate, a cosine (reference/distillation.md §5.2).
+    ///
+    /// The rate is Adam's, by measurement with ResNet-8 on CIFAR-10: a weight must be able to cross half a step of its integers, which is
+    /// 18 times as wide at 4 bits.
+    pub fn recipe(file: &Model) -> Recipe {
+        let four = file.metadata.get("limbeck.weight_bits").is_some_and(|bits| bits == "4");
+        let loss = Loss { temperature: 1.0, teacher_weight: 1.0, label_weight: 0.0 };
+        Recipe { loss, rate: if four { 1e-3 } else { 1e-4 }, ..Recipe::default() }
+    }
+
+    /// Open it. Where its layers were equalised, so is the float student first.
+    fn open(&self, selection: &Selection) -> Result<Opened, DistillError> {
+        let equalised = self.file.metadata.get("limbeck.calibration").is_some_and(|c| c.contains(", equalised"));
+        let float = match self.float {
+            Some(float) if equalised => Some(equalise(&normalise(float)?)?.0),
+            float => float.cloned(),
+        };
+        Ok(Opened::quantized(self.file, float.as_ref(), &self.options, selection)?)
+    }
+}
+
+/// The same for a quantized student. The result is its file with other integers, and with other weight scales if they are learned.
+pub fn distill_quantized(
+    student: &QuantizedStudent<'_>,
+    card: &Card,
+    dataset: &dyn Dataset,
+    target: Target<'_>,
+    what: &What<'_>,
+    recipe: &Recipe,
+    watch: &dyn Watch,
+) -> Result<Distilled, DistillError> {
+    let samples = TrainingSamples::of(student.file, card, dataset, target)?;
+    train(student.open(what.selection)?, &samples, what.cut_options(&samples, card)?, recipe, watch)
+}
+
+fn train(
+    opened: Opened,
+    samples: &TrainingSamples<'_>,
+    cuts: Option<CutOptions>,
+    recipe: &Recipe,
+    watch: &dyn Watch,
+) -> Result<Distilled, DistillError> {
+    let (dataset, target) = (samples.dataset, samples.target);
     let visits = Visits::all(dataset.len(), target.views().len());
-    let cuts = what.frozen_cache.map(|path| samples.cut_options(path, card)).transpose()?;
     let mut session = Session::new(opened, recipe, visits, "", cuts.as_ref())?;
     if let Some(choice) = session.cut_choice() {
         let kept = if choice.kept { "kept" } else { "not kept" };
@@ -145,7 +210,7 @@ pub fn distill(
         if watch.cancelled() {
             return Err(DistillError::Cancelled { steps: session.steps() });
         }
-        let report = session.step(&samples)?;
+        let report = session.step(samples)?;
         seen += report.samples;
         let (loss, agreement) = (report.so_far.loss, report.so_far.agreement);
         watch.note(&format!("loss {loss:.4} agree {:.1}%", agreement * 100.0));
@@ -167,7 +232,24 @@ struct TrainingSamples<'a> {
     target: Target<'a>,
 }
 
-impl TrainingSamples<'_> {
+impl<'a> TrainingSamples<'a> {
+    /// The samples that `student` is shown, if its input is what `card` describes.
+    fn of(
+        student: &Model,
+        card: &Card,
+        dataset: &'a dyn Dataset,
+        target: Target<'a>,
+    ) -> Result<TrainingSamples<'a>, DistillError> {
+        let preprocess = Preprocess::new(card);
+        let shape = input_shape(student, 1)?;
+        if shape.iter().product::<usize>() != preprocess.len() {
+            let pixels = preprocess.len();
+            let what = format!("the student's input has the shape {shape:?}, but its card describes {pixels} values");
+            return Err(DistillError::Mismatch(format!("{what}; correct the card")));
+        }
+        Ok(TrainingSamples { preprocess, dataset, target })
+    }
+
     fn fill(&self, visit: usize, x: &mut [f32], teacher: &mut [f32]) -> Result<Option<usize>, String> {
         let views = self.target.views();
         let (index, view) = (visit / views.len(), views[visit % views.len()]);

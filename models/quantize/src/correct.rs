@@ -16,6 +16,7 @@ use crate::method::Quant;
 use crate::rewrite::{float_result, rewrite};
 use crate::samples::{Rounds, Samples};
 use crate::scope::Scope;
+use crate::weight_bits::WeightBits;
 use crate::weights::WeightIndex;
 
 /// The float student's mean of every layer that can be corrected.
@@ -47,11 +48,12 @@ impl Means {
     }
 }
 
-/// `model` with corrected biases for the layers that `scope` quantizes, and how many were corrected.
+/// `model` with corrected biases for the layers that `scope` quantizes to activations and weights like these, and how many were
+/// corrected.
 pub(crate) fn correct(
     model: &Model,
     scope: &Scope,
-    quants: &[Quant],
+    (quants, bits): (&[Quant], WeightBits),
     float: &Means,
     samples: &Samples<'_>,
     threads: usize,
@@ -61,7 +63,7 @@ pub(crate) fn correct(
     let mut corrected = 0;
     for (i, wanted) in &float.layers {
         let Some(result) = scope.integer.get(i) else { continue };
-        let quantized = rewrite(&model, scope, quants);
+        let quantized = rewrite(&model, scope, quants, bits);
         let tap = Tap { value: float_result(&quantized.graph, result), channels: wanted.len() };
         let found = means(&quantized, &[tap], samples, threads, rounds)?;
         let node = &model.graph.nodes[*i];

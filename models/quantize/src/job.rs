@@ -11,6 +11,7 @@ use crate::ranges::calibrate;
 use crate::rewrite::rewrite;
 use crate::samples::{Rounds, Samples};
 use crate::scope::{Scope, shares_scale};
+use crate::weight_bits::WeightBits;
 use crate::{QuantizeError, QuantizeOptions};
 
 /// The float student in normal form, and what calibration found.
@@ -19,6 +20,7 @@ pub(crate) struct Job<'a> {
     pub samples: &'a Samples<'a>,
     scope: Scope,
     quants: Vec<Quant>,
+    bits: WeightBits,
     /// Where biases are corrected.
     means: Option<Means>,
     threads: usize,
@@ -46,18 +48,18 @@ impl<'a> Job<'a> {
             true => Some(Means::of(&model, &scope, samples, options.threads, rounds)?),
             false => None,
         };
-        Ok(Job { model, samples, scope, quants, means, threads: options.threads, rounds })
+        Ok(Job { model, samples, scope, quants, bits: options.weight_bits, means, threads: options.threads, rounds })
     }
 
     /// The QDQ model with only the operators `keep` in integers.
     pub fn build(&self, keep: &BTreeSet<usize>) -> Result<Built, QuantizeError> {
         let scope = self.scope.keeping(&self.model.graph, keep);
         let Some(means) = &self.means else {
-            return Ok(Built { model: rewrite(&self.model, &scope, &self.quants), corrected: 0 });
+            return Ok(Built { model: rewrite(&self.model, &scope, &self.quants, self.bits), corrected: 0 });
         };
-        let Job { model, quants, samples, threads, rounds, .. } = self;
-        let (corrected, count) = correct(model, &scope, quants, means, samples, *threads, rounds)?;
-        Ok(Built { model: rewrite(&corrected, &scope, quants), corrected: count })
+        let Job { model, quants, bits, samples, threads, rounds, .. } = self;
+        let (corrected, count) = correct(model, &scope, (quants, *bits), means, samples, *threads, rounds)?;
+        Ok(Built { model: rewrite(&corrected, &scope, quants, *bits), corrected: count })
     }
 
     /// All operators that can run in integers, in execution order.

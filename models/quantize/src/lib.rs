@@ -1,6 +1,6 @@
 //! Post-training quantization: a float student and a few samples → standard ONNX QDQ.
 //!
-//! Weights: i8 per output channel, symmetric, [-127, 127]. Activations: u8 per tensor, ranges from calibration samples.
+//! Weights: i8 per output channel, symmetric, [-127, 127], or [-7, 7] where 4 bits are asked for. Activations: u8 per tensor, ranges from calibration samples.
 //! Biases: i32 at scale x·w. Only operators of the default ONNX domain are written, so onnxruntime, OpenVINO and
 //! Netron open the file; a `Relu` or `Clip` that the range of u8 performs anyway is left out, as onnxruntime's own
 //! quantizer does. Format and arithmetic: reference/quantization.md §4, `f32-rne/1`.
@@ -11,6 +11,7 @@
 //! | `scope` | what becomes integer, which activations that needs quantized |
 //! | `ranges`, `method` | the range of every activation, from calibration samples |
 //! | `correct` | biases, from the same samples |
+//! | `weight_bits` | the range of every channel of weights |
 //! | `rewrite` | Q and DQ into the graph |
 //! | `loss` | what a candidate lost, on held-out samples |
 //! | `search` | which operators must stay in float |
@@ -28,6 +29,7 @@ mod rewrite;
 mod samples;
 mod scope;
 mod search;
+mod weight_bits;
 mod weights;
 
 use std::collections::BTreeSet;
@@ -45,6 +47,8 @@ use samples::{Rounds, Samples};
 pub use equalise::equalise;
 // How ranges are chosen
 pub use method::{Quant, RangeMethod};
+// How fine weights are
+pub use weight_bits::WeightBits;
 // What was lost
 pub use loss::{Loss, Right};
 // What may be lost
@@ -60,6 +64,8 @@ pub struct QuantizeOptions {
     pub held_out: usize,
     /// How an activation's range is chosen.
     pub method: RangeMethod,
+    /// Bits of a weight.
+    pub weight_bits: WeightBits,
     /// Equalise weights across layers first ([`equalise()`]). On by measurement (`examples/defaults.rs`): with `bias_correction` it
     /// gains 0.1 to 0.2 dB on ResNet-8 and the demo's student, and far more where channels are uneven. Without, it costs
     /// ResNet-8 0.5 to 1 dB.
@@ -80,6 +86,7 @@ impl Default for QuantizeOptions {
             calibration: 256,
             held_out: 512,
             method: RangeMethod::Mse,
+            weight_bits: WeightBits::Eight,
             equalise: true,
             bias_correction: true,
             sensitivity: false,

@@ -6,6 +6,7 @@
 //! | `limbeck.arithmetic` | `f32-rne/1` |
 //! | `limbeck.calibration` | samples, ranges, equalisation, bias correction |
 //! | `limbeck.calibration.sha256` | of the data set that the samples are from |
+//! | `limbeck.weight_bits` | `4`; absent where weights have 8 |
 //! | `limbeck.layers` | a line an operator: `int8 Conv "stem"`, `float Softmax "head": why` |
 //!
 //! What the float student's file said stays, such as `limbeck.answers.sha256`: the answers that it was distilled from.
@@ -17,6 +18,7 @@ use limbeck_engine::FloatNode;
 use limbeck_engine::onnx::Model;
 
 use crate::job::Job;
+use crate::weight_bits::WeightBits;
 use crate::{QuantizeError, QuantizeOptions};
 
 /// Write the table above into `quantized`, which `job` built.
@@ -45,5 +47,8 @@ pub(crate) fn write(
         ("limbeck.layers", layers.join("\n")),
     ];
     quantized.metadata.extend(entries.map(|(key, value)| (key.to_owned(), value)));
+    if options.weight_bits != WeightBits::Eight {
+        quantized.metadata.insert("limbeck.weight_bits".into(), options.weight_bits.to_string());
+    }
     Ok(())
 }

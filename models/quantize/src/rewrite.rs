@@ -6,11 +6,12 @@ use limbeck_engine::onnx::{Attribute, Data, Graph, Model, Node, Tensor};
 
 use crate::method::Quant;
 use crate::scope::{Absorbed, Scope, activations};
+use crate::weight_bits::WeightBits;
 use crate::weights::WeightIndex;
 
 /// Put Q → DQ behind every activation of `scope`, and DQ before every constant of its integer nodes.
-pub(crate) fn rewrite(model: &Model, scope: &Scope, quants: &[Quant]) -> Model {
-    let mut out = Rewrite { source: &model.graph, scope, quants, graph: empty_like(&model.graph) };
+pub(crate) fn rewrite(model: &Model, scope: &Scope, quants: &[Quant], bits: WeightBits) -> Model {
+    let mut out = Rewrite { source: &model.graph, scope, quants, bits, graph: empty_like(&model.graph) };
     for input in &model.graph.inputs {
         if scope.group(&input.name).is_some() {
             out.quantize(&input.name, &input.name);
@@ -58,6 +59,7 @@ struct Rewrite<'a> {
     source: &'a Graph,
     scope: &'a Scope,
     quants: &'a [Quant],
+    bits: WeightBits,
     graph: Graph,
 }
 
@@ -162,20 +164,18 @@ impl Rewrite<'_> {
         let Some(values) = weights.as_f32() else { return };
         let Some(index) = WeightIndex::of(self.source, node) else { return };
         let channels = index.outputs;
-        let mut largest = vec![0f32; channels];
-        values
-            .iter()
-            .enumerate()
-            .for_each(|(at, w)| largest[index.output(at)] = largest[index.output(at)].max(w.abs()));
+        let largest = self.bits.largest(values, &index);
         let bias = node.input(2).and_then(|b| self.source.initializers.get(b)).and_then(Tensor::as_f32);
         let bias = match bias {
             Some([one]) => vec![*one; channels],
             Some(bias) if bias.len() == channels => bias.to_vec(),
             _ => vec![0.0; channels],
         };
-        let scale: Vec<f32> = (0..channels).map(|c| weight_scale(largest[c], bias[c], x.scale)).collect();
+        let scale: Vec<f32> =
+            (0..channels).map(|c| weight_scale(largest[c] / self.bits.limit(), bias[c], x.scale)).collect();
         let quantized = values.iter().enumerate().map(|(at, w)| (w / scale[index.output(at)]).round_ties_even());
-        let quantized = quantized.map(|q| q.clamp(-127.0, 127.0) as i8).collect();
+        let limit = self.bits.limit();
+        let quantized = quantized.map(|q| q.clamp(-limit, limit) as i8).collect();
         let weights = Tensor { dims: weights.dims.clone(), data: Data::I8(quantized) };
         let zeros = Tensor { dims: vec![channels], data: Data::I8(vec![0; channels]) };
         node.inputs[1] = self.constant(&node.inputs[1].clone(), weights, &scale, zeros, index.axis());
@@ -202,10 +202,11 @@ impl Rewrite<'_> {
     }
 }
 
-/// max|w| / 127, but not so small that the bias leaves 30 bits: a channel whose weights are nearly zero next to its bias.
-fn weight_scale(largest: f32, bias: f32, x_scale: f32) -> f32 {
+/// The scale that weights alone would have, but not so small that the bias leaves 30 bits: a channel whose weights are nearly zero
+/// next to its bias.
+fn weight_scale(of_weights: f32, bias: f32, x_scale: f32) -> f32 {
     let for_bias = bias.abs() / ((1u32 << 30) as f32 * x_scale);
-    let scale = (largest / 127.0).max(for_bias);
+    let scale = of_weights.max(for_bias);
     // x_scale · scale must be a normal f32 too.
     if scale > 1e-30 && (scale * x_scale).is_normal() { scale } else { 1e-12 }
 }

@@ -22,6 +22,7 @@ mod optimiser;
 mod parameters;
 mod plan;
 mod profile;
+mod quantized;
 mod recipe;
 mod reduce;
 mod rules;
@@ -36,6 +37,7 @@ mod way_out;
 pub use opened::Opened;
 pub use parameters::Parameters;
 pub use plan::{Planned, Score, plan};
+pub use quantized::{QuantizedOptions, Simulated, Simulation};
 pub use selection::Selection;
 // How
 pub use loss::Loss;

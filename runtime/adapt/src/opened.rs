@@ -5,6 +5,7 @@ use limbeck_engine::onnx::{Model, Tensor};
 
 use crate::error::AdaptError;
 use crate::parameters::Parameters;
+use crate::quantized::{QuantizedFile, QuantizedOptions};
 use crate::selection::Selection;
 
 /// A model in the form that is differentiated, with its trained tensors.
@@ -16,7 +17,16 @@ pub struct Opened {
     pub parameters: Parameters,
     /// By what the input is divided before it enters [`Opened::model`]: a power of two.
     pub input_scale: f32,
-    first_layers: Vec<String>,
+    origin: Origin,
+}
+
+/// How the values go back.
+#[derive(Debug, Clone)]
+enum Origin {
+    /// Into the model itself; the weights of these layers are multiplied by the input's scale.
+    Float { first_layers: Vec<String> },
+    /// As integers into a QDQ file.
+    Quantized(Box<QuantizedFile>),
 }
 
 impl Opened {
@@ -33,15 +43,54 @@ impl Opened {
         };
         multiply(&mut model, &first_layers, input_scale);
         let parameters = Parameters::of(&model)?.select(selection)?;
-        Ok(Opened { model, parameters, input_scale, first_layers })
+        Ok(Opened { model, parameters, input_scale, origin: Origin::Float { first_layers } })
+    }
+
+    /// Open a quantized model (QDQ) so that training sees what its int8 plan computes: see the module `quantized`.
+    ///
+    /// `float` is the student that it was quantized from, if that is at hand: its weights and biases are the masters wherever they
+    /// are rounded to the file's integers; elsewhere, and without it, the integers themselves are. An int8 student whose layers were
+    /// equalised was quantized from the equalised one.
+    ///
+    /// # Errors
+    /// A model in which nothing is quantized or nothing can be trained; a layer that cannot be opened, by its node.
+    pub fn quantized(
+        qdq: &Model,
+        float: Option<&Model>,
+        options: &QuantizedOptions,
+        selection: &Selection,
+    ) -> Result<Opened, AdaptError> {
+        let (model, parameters, file) = QuantizedFile::open(qdq, float, options)?;
+        if parameters.names().is_empty() {
+            return Err(AdaptError::Unsuitable("the model has no weights to train".into()));
+        }
+        let parameters = parameters.select(selection)?;
+        Ok(Opened { model, parameters, input_scale: 1.0, origin: Origin::Quantized(Box::new(file)) })
+    }
+
+    /// What a quantized model was opened from.
+    pub(crate) fn quantized_file(&self) -> Option<&QuantizedFile> {
+        match &self.origin {
+            Origin::Float { .. } => None,
+            Origin::Quantized(file) => Some(file),
+        }
     }
 
     /// The model that computes with `values`, which stand in the order of [`Opened::parameters`]: inputs, outputs and node names as
     /// they were.
     pub fn close(&self, values: &[Vec<f32>]) -> Result<Model, AdaptError> {
+        let first_layers = match &self.origin {
+            Origin::Float { first_layers } => first_layers,
+            Origin::Quantized(file) => {
+                return file.close(|name| match self.parameters.names().iter().position(|n| n == name) {
+                    Some(i) => values.get(i).map(Vec::as_slice),
+                    None => self.model.graph.initializers.get(name).and_then(Tensor::as_f32),
+                });
+            }
+        };
         let mut model = self.model.clone();
         self.parameters.store_values(values, &mut model);
-        multiply(&mut model, &self.first_layers, 1.0 / self.input_scale);
+        multiply(&mut model, first_layers, 1.0 / self.input_scale);
         Ok(model)
     }
 }

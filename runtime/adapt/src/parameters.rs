@@ -1,6 +1,6 @@
 //! Which constants of a model are trained, and their values while they are.
 
-use limbeck_engine::onnx::{Data, Model, Tensor};
+use limbeck_engine::onnx::{Data, Dim, Model, Tensor, Value};
 
 use crate::error::AdaptError;
 
@@ -51,6 +51,30 @@ impl Parameters {
             all.iter().zip(mask).filter(|(_, kept)| **kept).map(|(value, _)| value.clone()).collect()
         }
         Parameters { names: kept(&self.names, mask), dims: kept(&self.dims, mask), values: kept(&self.values, mask) }
+    }
+
+    /// These tensors; those that are not f32 are left out.
+    pub(crate) fn listed(tensors: Vec<(String, Tensor)>) -> Parameters {
+        let mut parameters = Parameters { names: vec![], dims: vec![], values: vec![] };
+        for (name, Tensor { dims, data }) in tensors {
+            if let Data::F32(values) = data {
+                parameters.names.push(name);
+                parameters.dims.push(dims);
+                parameters.values.push(values);
+            }
+        }
+        parameters
+    }
+
+    /// The model with these tensors as inputs after its own: tract then neither folds nor merges them, whatever their values.
+    pub(crate) fn as_inputs(&self, model: &Model) -> Model {
+        let mut opened = model.clone();
+        for (name, dims) in self.names.iter().zip(&self.dims) {
+            opened.graph.initializers.remove(name);
+            let dims = dims.iter().map(|&d| Dim::Known(d)).collect();
+            opened.graph.inputs.push(Value::f32(name, dims));
+        }
+        opened
     }
 
     /// Names, in order.

@@ -111,7 +111,8 @@ const TRIED: usize = 16;
 
 impl<'a> Planner<'a> {
     fn new(opened: &'a Opened, recipe: &'a Recipe, limit: u64) -> Result<Planner<'a>, AdaptError> {
-        let forward = forward(&opened.model, &opened.parameters, FloatIsa::detect_fast())?;
+        let path = FloatIsa::detect_fast();
+        let forward = forward(&opened.model, &opened.parameters, opened.quantized_file(), path)?;
         let costs = costs(&forward).map_err(AdaptError::tract("cannot weigh the graph"))?;
         Ok(Planner { opened, recipe, limit, forward, costs, ratio: [1.0, 1.6] })
     }
@@ -149,8 +150,14 @@ impl<'a> Planner<'a> {
 
     /// The graph that trains these, as it would run; what a step of it takes corrects the estimates to come.
     fn net(&mut self, chosen: &[usize]) -> Result<(TrainingNet, MemoryEstimate), AdaptError> {
-        let net =
-            TrainingNet::new(&self.opened.model, &self.parameters(chosen), &self.recipe.loss, self.recipe.threads)?;
+        let net = TrainingNet::prepare(
+            &self.opened.model,
+            &self.parameters(chosen),
+            self.opened.quantized_file(),
+            &self.recipe.loss,
+            self.recipe.threads,
+            FloatIsa::detect_fast(),
+        )?;
         let (raw, size) = (self.raw(chosen)?, net.shape().size());
         self.ratio = [size.step_bytes as f64 / raw[0].max(1) as f64, size.nodes as f64 / raw[1].max(1) as f64];
         let memory = self.with_size(size, chosen);

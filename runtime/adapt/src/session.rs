@@ -73,7 +73,7 @@ impl Session {
         if visits.samples.is_empty() {
             return Err(AdaptError::Unsuitable("there is no sample to train on".into()));
         }
-        let mut net = TrainingNet::new(&opened.model, &opened.parameters, &recipe.loss, recipe.threads)?;
+        let mut net = TrainingNet::of(&opened, &recipe.loss, recipe.threads)?;
         let choice = cuts.map(|cuts| net.shape().cut_choice(cuts, net.input_len(), recipe.epochs));
         let kept = cuts.filter(|_| choice.as_ref().is_some_and(|c| c.kept));
         if let Some(cuts) = kept {

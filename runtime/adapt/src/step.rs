@@ -10,8 +10,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use limbeck_engine::onnx::{Dim, Model, Value};
-use limbeck_engine::{EngineError, FloatIsa, guarded, training_model};
+use limbeck_engine::onnx::Model;
+use limbeck_engine::{FloatIsa, guarded, training_model};
 use tract_core::internal::*;
 use tract_core::ops::cnn::{Conv, Deconv};
 use tract_core::ops::einsum::EinSum;
@@ -23,9 +23,11 @@ use crate::error::AdaptError;
 use crate::estimate::Size;
 use crate::loss::Loss;
 use crate::memory;
+use crate::opened::Opened;
 use crate::ops::with_f32;
 use crate::parameters::Parameters;
 use crate::profile::{KindTime, Times};
+use crate::quantized::QuantizedFile;
 use crate::reduce::{self, Sum};
 use crate::split::split;
 
@@ -173,11 +175,28 @@ impl TrainingNet {
         threads: usize,
         path: Option<FloatIsa>,
     ) -> Result<TrainingNet, AdaptError> {
+        TrainingNet::prepare(model, parameters, None, loss, threads, path)
+    }
+
+    /// The same of an opened model, float or quantized.
+    pub fn of(opened: &Opened, loss: &Loss, threads: usize) -> Result<TrainingNet, AdaptError> {
+        let path = FloatIsa::detect_fast();
+        TrainingNet::prepare(&opened.model, &opened.parameters, opened.quantized_file(), loss, threads, path)
+    }
+
+    /// The same of a model, and of the file that it was opened from if that is quantized.
+    pub(crate) fn prepare(
+        model: &Model,
+        parameters: &Parameters,
+        quantized: Option<&QuantizedFile>,
+        loss: &Loss,
+        threads: usize,
+        path: Option<FloatIsa>,
+    ) -> Result<TrainingNet, AdaptError> {
         let input_shape = limbeck_engine::input_shape(model, 1)?;
         let failed = AdaptError::tract;
         let prepared = guarded("prepared it", || {
-            let forward = forward(model, parameters, path)?;
-            Ok(Prepared::new(forward, loss))
+            Ok(forward(model, parameters, quantized, path).and_then(|forward| Prepared::new(forward, loss)))
         })??;
         let Prepared { prefix, plan, accumulated, cut: cut_shapes, shape } = prepared;
         let data_inputs = cut_shapes.len().max(1);
@@ -352,15 +371,14 @@ impl TrainingNet {
 pub(crate) fn forward(
     model: &Model,
     parameters: &Parameters,
+    quantized: Option<&QuantizedFile>,
     path: Option<FloatIsa>,
-) -> Result<TypedModel, EngineError> {
-    let mut opened = model.clone();
-    for (name, dims) in parameters.names().iter().zip(parameters.dims()) {
-        opened.graph.initializers.remove(name);
-        let dims = dims.iter().map(|&d| Dim::Known(d)).collect();
-        opened.graph.inputs.push(Value::f32(name, dims));
+) -> Result<TypedModel, AdaptError> {
+    let (opened, input_shape) = (parameters.as_inputs(model), limbeck_engine::input_shape(model, 1)?);
+    match quantized {
+        Some(file) => file.forward(&opened, &input_shape),
+        None => Ok(training_model(&opened, &input_shape, path)?),
     }
-    training_model(&opened, &limbeck_engine::input_shape(model, 1)?, path)
 }
 
 /// Last to first, as the graph's inputs and outputs are.

@@ -88,30 +88,59 @@ enum Role {
 
 /// Find the integer regions of a QDQ model and compile each. A model without any quantization has no regions.
 pub fn compile(model: &Model) -> Result<Compiled, EngineError> {
+    analyse(model, |found| {
+        let regions = found.regions.iter().map(|(_, r)| Region { plan: r.plan.clone(), operators: r.spec.ops.len() });
+        let rest = found.rest();
+        Ok(Compiled {
+            regions: regions.collect(),
+            float_nodes: float_nodes(found.view, &found.roles),
+            rest: (!is_whole(&rest)).then_some(rest),
+        })
+    })
+}
+
+/// What is integer in a model, before anybody makes something of it.
+pub(crate) struct Analysis<'a> {
+    model: &'a Model,
+    pub view: &'a QdqGraph<'a>,
+    roles: Vec<Role>,
+    levels: Vec<usize>,
+    /// Level and region, in execution order.
+    pub regions: Vec<(usize, BuiltRegion)>,
+}
+
+impl Analysis<'_> {
+    /// The graph with each region as one node.
+    pub fn rest(&self) -> Model {
+        let nodes = self.regions.iter().map(|(level, r)| (*level, r.node.clone())).collect();
+        rewrite(self.model, self.view, &self.roles, &self.levels, nodes)
+    }
+}
+
+/// Find the integer regions of a model and hand them to `f`.
+pub(crate) fn analyse<T>(
+    model: &Model,
+    f: impl FnOnce(&Analysis<'_>) -> Result<T, EngineError>,
+) -> Result<T, EngineError> {
     let mut lifted = model.clone();
     lift_constants(&mut lifted.graph);
     let model = &lifted;
     let facts = infer(model)?;
-    let view = QdqGraph::new(model, &facts);
-    let roles = assign_roles(&view);
-    let levels = levels(&view, &roles);
-    let float_nodes = float_nodes(&view, &roles);
+    let view = &QdqGraph::new(model, &facts);
+    let roles = assign_roles(view);
+    let levels = levels(view, &roles);
     let mut by_level: BTreeMap<usize, Vec<&IntegerNode>> = BTreeMap::new();
     for (i, role) in roles.iter().enumerate() {
         if let Role::Integer(node) = role {
             by_level.entry(levels[i]).or_default().push(node);
         }
     }
-    let exported = exported_activations(&view, &roles, &levels);
-    let mut regions = vec![];
-    let mut plan_nodes: Vec<(usize, Node)> = vec![];
-    for (level, nodes) in by_level {
-        let region = RegionBuilder::default().build(&view, &nodes, &exported, level)?;
-        plan_nodes.push((level, region.node));
-        regions.push(Region { plan: region.plan, operators: region.operators });
-    }
-    let rest = rewrite(model, &view, &roles, &levels, plan_nodes);
-    Ok(Compiled { regions, float_nodes, rest })
+    let exported = exported_activations(view, &roles, &levels);
+    let build = |(level, nodes): (usize, Vec<&IntegerNode>)| {
+        Ok((level, RegionBuilder::default().build(view, &nodes, &exported, level)?))
+    };
+    let regions = by_level.into_iter().map(build).collect::<Result<_, EngineError>>()?;
+    f(&Analysis { model, view, roles, levels, regions })
 }
 
 fn assign_roles(view: &QdqGraph) -> Vec<Role> {
@@ -245,15 +274,19 @@ fn carrier(activation: &str) -> String {
     format!("{activation}/limbeck.f32")
 }
 
-struct BuiltRegion {
-    plan: Vec<u8>,
-    operators: usize,
-    node: Node,
+pub(crate) struct BuiltRegion {
+    pub plan: Vec<u8>,
+    pub spec: PlanSpec,
+    /// For each op of the plan, the node of the graph that it comes from; `None` for a change of scale of our own.
+    pub sources: Vec<Option<usize>>,
+    /// The region in the rewritten graph.
+    pub node: Node,
 }
 
 #[derive(Default)]
 struct RegionBuilder {
     spec: PlanSpec,
+    sources: Vec<Option<usize>>,
     ids: HashMap<String, TensorId>,
     input_names: Vec<String>,
 }
@@ -290,7 +323,7 @@ impl RegionBuilder {
             Node { name, op: PLAN_OP.into(), inputs: self.input_names, outputs: output_names, ..Node::default() }
                 .with("plan", Attribute::Bytes(plan.clone()))
                 .with("shapes", Attribute::Ints(shapes));
-        Ok(BuiltRegion { plan, operators: self.spec.ops.len(), node })
+        Ok(BuiltRegion { plan, spec: self.spec, sources: self.sources, node })
     }
 
     fn tensor(&mut self, view: &QdqGraph, activation: &Activation) -> Result<TensorId, EngineError> {
@@ -345,6 +378,7 @@ impl RegionBuilder {
             Kind::Quantize(_) | Kind::Alias => return Ok(()),
         };
         self.spec.ops.push(op);
+        self.sources.push(Some(node.covers[0]));
         Ok(())
     }
 
@@ -360,6 +394,7 @@ impl RegionBuilder {
         let table = *functions::change_of_scale(old, quant);
         self.spec.tensors.push(TensorSpec { name: format!("{}/limbeck.rescaled.{y}", from.name), scale, zero, ..from });
         self.spec.ops.push(OpSpec::Table { name: format!("{name}/limbeck.rescale.{y}"), x, y, table });
+        self.sources.push(None);
         y
     }
 
@@ -377,14 +412,8 @@ impl RegionBuilder {
     }
 }
 
-/// The graph with each region as one node, or `None` when one region is all there is.
-fn rewrite(
-    model: &Model,
-    view: &QdqGraph,
-    roles: &[Role],
-    levels: &[usize],
-    plan_nodes: Vec<(usize, Node)>,
-) -> Option<Model> {
+/// The graph with each region as one node.
+fn rewrite(model: &Model, view: &QdqGraph, roles: &[Role], levels: &[usize], plan_nodes: Vec<(usize, Node)>) -> Model {
     let mut rest = model.clone();
     let mut ordered: Vec<(usize, usize, Node)> = vec![];
     for (i, role) in roles.iter().enumerate() {
@@ -423,12 +452,16 @@ fn rewrite(
         }
     }
     rest.graph.remove_dead();
+    rest
+}
+
+/// Is one region all there is?
+fn is_whole(rest: &Model) -> bool {
     let names = |values: &[Value]| values.iter().map(|v| v.name.clone()).collect::<Vec<_>>();
-    let whole = match &rest.graph.nodes[..] {
+    match &rest.graph.nodes[..] {
         [only] => {
             only.op == PLAN_OP && only.inputs == names(&rest.graph.inputs) && only.outputs == names(&rest.graph.outputs)
         }
         _ => false,
-    };
-    (!whole).then_some(rest)
+    }
 }

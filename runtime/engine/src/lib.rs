@@ -16,6 +16,7 @@ mod error;
 mod facts;
 mod float;
 mod functions;
+mod integer_model;
 mod moves;
 mod net;
 mod normalise;
@@ -31,6 +32,8 @@ mod student;
 pub use compile::{Compiled, FloatNode, Region, compile};
 pub use error::{EngineError, guarded};
 pub use facts::{Fact, infer};
+pub use functions::exp;
+pub use integer_model::{IntegerModel, IntegerRegion, Layer, Origin};
 pub use limbeck_kernels::float::FloatIsa;
 // For `limbeck-adapt`, which differentiates them.
 pub use float::{Kept, Outputs, ScaleChannels, Scratch, SumPixels, WiredConv, WiredDense, taps_first};
@@ -40,6 +43,7 @@ pub use normalise::normalise;
 pub use observe::{Integers, Span, combined_digest};
 pub use path::{ISA_VARIABLE, path, paths};
 pub use peak::Peak;
+pub use plan_op::PLAN_OP;
 pub use profile::Profile;
 pub use steps::Step;
 pub use student::{Memory, Student, StudentWorker};
@@ -57,7 +61,7 @@ fn framework() -> tract_onnx::Onnx {
 ///
 /// Further inputs (parameters that training turned into inputs) must be declared with concrete shapes.
 pub fn typed_model(model: &onnx::Model, input_shape: &[usize]) -> Result<TypedModel, EngineError> {
-    as_imported(model, input_shape)?.into_decluttered().map_err(EngineError::tract(CANNOT_TAKE))
+    imported_model(model, input_shape)?.into_decluttered().map_err(EngineError::tract(CANNOT_TAKE))
 }
 
 /// The graph that `limbeck-adapt` differentiates: [`typed_model`], or on a float path the same function with convolutions of our own,
@@ -68,15 +72,15 @@ pub fn training_model(
     path: Option<FloatIsa>,
 ) -> Result<TypedModel, EngineError> {
     let Some(isa) = path else { return typed_model(model, input_shape) };
-    float::with_wired_convolutions(as_imported(model, input_shape)?, isa)
+    float::with_wired_convolutions(imported_model(model, input_shape)?, isa)
         .and_then(|m| m.into_decluttered())
         .map_err(EngineError::tract(CANNOT_TAKE))
 }
 
 const CANNOT_TAKE: &str = "cannot take the graph (an operator it does not know, or shapes that do not fit)";
 
-/// The typed graph before tract changes it: one operator, or a few, for a node.
-pub(crate) fn as_imported(model: &onnx::Model, input_shape: &[usize]) -> Result<TypedModel, EngineError> {
+/// The typed graph before tract changes it: one operator, or a few, for a node; an integer region is one named [`PLAN_OP`].
+pub fn imported_model(model: &onnx::Model, input_shape: &[usize]) -> Result<TypedModel, EngineError> {
     let failed = EngineError::tract;
     let proto = onnx::emit::proto(&with_unmistakable_constants(model));
     let mut inference = framework().model_for_proto_model(&proto).map_err(failed("cannot read the graph"))?;

@@ -81,7 +81,7 @@ impl Net {
         guarded("prepared it", || {
             let mut model = model.clone();
             model.graph.outputs.extend(taps.iter().map(|t| Value::f32(t, vec![])));
-            let imported = crate::as_imported(&model, &input_shape)?;
+            let imported = crate::imported_model(&model, &input_shape)?;
             check_size(&imported)?;
             let plan = crate::float::with_own_convolutions(imported)
                 .and_then(|m| m.into_optimized())

@@ -1,4 +1,4 @@
-//! Looking into a run from outside: nobody, a hasher of integers, or a stopwatch.
+//! Looking into a run from outside: nobody, a hasher of integers, a recorder of them, or a stopwatch.
 //!
 //! A plan inside a tract graph has no other way to reach whoever started the run than through its thread. Whoever starts one
 //! sets the observer before and takes it away after; a run that nobody observes pays one branch a plan.
@@ -41,6 +41,7 @@ pub struct Span {
 enum Observer {
     Nobody,
     Hasher { hasher: Box<Xxh3>, count: u64 },
+    Recorder(Vec<(String, Vec<i8>)>),
     Stopwatch(Stopwatch),
 }
 
@@ -85,6 +86,7 @@ pub(crate) fn observed<T>(f: impl FnOnce(&mut dyn FnMut(Tensor<'_>, &[i8])) -> T
             }
             *count += data.len() as u64;
         }),
+        Observer::Recorder(seen) => f(&mut |tensor, data| seen.push((tensor.name.to_owned(), data.to_vec()))),
         Observer::Stopwatch(watch) => {
             watch.from_ns = watch.now();
             let result = f(&mut |_, _| watch.lap());
@@ -103,6 +105,16 @@ pub(crate) fn hashed<T>(f: impl FnOnce() -> T) -> (T, Integers) {
         _ => Integers { digest: 0, count: 0 },
     };
     (result, integers)
+}
+
+/// Run `f`, which runs a model, and keep its integers: name and values (H W C) of each tensor in execution order.
+pub(crate) fn recorded<T>(f: impl FnOnce() -> T) -> (T, Vec<(String, Vec<i8>)>) {
+    OBSERVER.set(Observer::Recorder(vec![]));
+    let result = f();
+    match OBSERVER.replace(Observer::Nobody) {
+        Observer::Recorder(seen) => (result, seen),
+        _ => (result, vec![]),
+    }
 }
 
 /// Run `f`, which runs a model of `steps` steps, and time them; also nanoseconds of the whole. Memory is taken before.

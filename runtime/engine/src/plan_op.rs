@@ -9,7 +9,7 @@ use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::internal::*;
 
 /// Operator type of a region in the rewritten graph. It never reaches a file.
-pub(crate) const PLAN_OP: &str = "LimbeckPlan";
+pub const PLAN_OP: &str = "LimbeckPlan";
 
 /// Attribute that names the path its plan is packed for; without it, the one that this process uses.
 pub(crate) const PATH: &str = "path";

@@ -4,6 +4,7 @@
 //! regions or plans' bytes; `compile` puts the answers together.
 
 mod operators;
+mod origin;
 
 use std::collections::HashMap;
 

@@ -201,6 +201,12 @@ impl StudentWorker<'_> {
         result.map(|()| integers)
     }
 
+    /// The same, and every integer tensor on the way: name and stored values (H W C), in execution order.
+    pub fn run_recorded(&mut self, x: &[f32], logits: &mut [f32]) -> Result<Vec<(String, Vec<i8>)>, EngineError> {
+        let (result, integers) = observe::recorded(|| self.run(x, logits));
+        result.map(|()| integers)
+    }
+
     /// The same for a stopwatch, which also sees the nodes of a tract graph.
     pub(crate) fn run_timed(&mut self, x: &[f32], logits: &mut [f32]) -> Result<(), EngineError> {
         match &mut self.body {

@@ -11,6 +11,7 @@ mod distill_loss;
 mod elementwise;
 mod extremum_dx;
 mod gate;
+pub(crate) mod integer;
 mod max_pool_dx;
 mod sum_pool_dx;
 mod unfold;

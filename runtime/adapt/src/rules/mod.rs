@@ -9,6 +9,7 @@ mod conv;
 mod deconv;
 mod einsum;
 mod elementwise;
+mod integer;
 #[cfg(test)]
 mod layouts;
 mod norm;
@@ -90,6 +91,8 @@ pub(crate) fn apply(b: &mut Backward, g: OutletId) -> TractResult<Contributions>
         binary::choice(b, g)
     } else if op.is::<Identity>() || op.is::<Cast>() {
         shape::cast_back(b, g)
+    } else if let Some(op) = op.downcast_ref::<crate::ops::integer::Forward>() {
+        integer::integer(b, op, g)
     } else {
         bail!("no rule is written for it")
     }

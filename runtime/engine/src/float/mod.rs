@@ -114,7 +114,7 @@ mod tests {
         if FloatIsa::detect_fast().is_none() {
             return;
         }
-        let imported = crate::as_imported(&net(), &[1, 3, 8, 8]).unwrap();
+        let imported = crate::imported_model(&net(), &[1, 3, 8, 8]).unwrap();
         let ours = operators(&with_own_convolutions(imported).unwrap());
         let [chain @ .., division, layout] = &ours[..] else { panic!("{ours:?}") };
         let expected = ["LimbeckConvF32", "LimbeckDepthwiseF32", "LimbeckConvF32", "LimbeckSumPixelsF32"];

@@ -72,7 +72,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
         skip_corrupt: false,
         limit: None,
         views: vec!["identity".into()],
-        recipe: RecipeArguments { epochs: arguments.epochs, rate: RATE, ..RecipeArguments::default() },
+        recipe: RecipeArguments { epochs: arguments.epochs, rate: Some(RATE), ..RecipeArguments::default() },
         profile: arguments.profile.clone(),
     };
     let report = pipeline::road(&road, console)?;

@@ -1,11 +1,21 @@
-//! `limbeck distill`: float student + answers → better float student.
+//! `limbeck distill`: student + answers → better student, float or int8.
+//!
+//! ```text
+//! limbeck distill --student student.onnx --data photos --answers train.answers --out better.onnx
+//! limbeck distill --student student.int8.onnx --float student.onnx --data photos --answers train.answers --out better.int8.onnx
+//! ```
+//!
+//! An int8 student (ONNX QDQ) is trained in the integers that its plan computes, so what is written answers every sample as the
+//! last step of training saw it. The defaults are then those that recover the loss of quantization: T = 1, the teacher alone, a small
+//! rate. The teacher may be the float student itself: answer with `limbeck teach --teacher student.onnx` first.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use limbeck_adapt::{Loss, Rule, Selection};
+use limbeck_adapt::{Loss, QuantizedOptions, Rule, Selection};
 use limbeck_data::Dataset;
-use limbeck_distill::{Recipe, Target, What, distill};
+use limbeck_distill::{QuantizedStudent, Recipe, Target, What, distill, distill_quantized};
+use limbeck_engine::onnx::Model;
 use limbeck_report::Training;
 
 use crate::console::Console;
@@ -37,18 +47,24 @@ impl OptimiserName {
     }
 }
 
-/// Fine-tune a float student against the teacher's answers: forward and backward through tract.
+/// Fine-tune a student, float or int8, against the teacher's answers: forward and backward through tract.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Arguments {
-    /// The student (ONNX, float); its card is the .toml beside it.
+    /// The student (ONNX, float or QDQ); its card is the .toml beside it.
     #[arg(long)]
     pub student: PathBuf,
+    /// The float student that an int8 student was quantized from: weights are trained from there, not from their integers.
+    #[arg(long, value_name = "STUDENT.onnx")]
+    pub float: Option<PathBuf>,
+    /// Train the scales of an int8 student's weights too (LSQ).
+    #[arg(long)]
+    pub learn_scales: bool,
     /// Another card.
     #[arg(long)]
     pub card: Option<PathBuf>,
-    /// The answers file.
+    /// The answers file. Without another teacher the float student is one: `limbeck teach --teacher student.onnx`.
     #[arg(long)]
-    pub answers: PathBuf,
+    pub answers: Option<PathBuf>,
     #[command(flatten)]
     pub data: DataArguments,
     /// The student to write.
@@ -78,15 +94,15 @@ pub struct RecipeArguments {
     /// Samples a step.
     #[arg(long, default_value_t = 64, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub batch: usize,
-    /// Peak learning rate; a cosine brings it to zero.
-    #[arg(long, default_value_t = 1e-3)]
-    pub rate: f32,
+    /// Peak learning rate; a cosine brings it to zero (default: 1e-3; for an int8 student 1e-4).
+    #[arg(long)]
+    pub rate: Option<f32>,
     /// Update rule.
     #[arg(long, value_enum, default_value = "adam")]
     pub optimiser: OptimiserName,
-    /// Temperature of the softened distributions.
-    #[arg(long, default_value_t = 4.0)]
-    pub temperature: f32,
+    /// Temperature of the softened distributions (default: 4, int8 students 1).
+    #[arg(long)]
+    pub temperature: Option<f32>,
     /// Weight of the cross-entropy with the labels; 0 needs no labels.
     #[arg(long, default_value_t = 0.0)]
     pub label_weight: f32,
@@ -110,9 +126,9 @@ impl Default for RecipeArguments {
         RecipeArguments {
             epochs: recipe.epochs,
             batch: recipe.batch,
-            rate: recipe.rate,
+            rate: None,
             optimiser: OptimiserName::Adam,
-            temperature: recipe.loss.temperature,
+            temperature: None,
             label_weight: recipe.loss.label_weight,
             weight_decay: recipe.weight_decay,
             clip: recipe.clip,
@@ -123,8 +139,11 @@ impl Default for RecipeArguments {
 }
 
 impl RecipeArguments {
-    fn recipe(&self, threads: usize) -> Result<Recipe> {
-        let positive = [("--rate", self.rate), ("--temperature", self.temperature), ("--clip", self.clip)];
+    /// What is asked for; `usual` has the rate and the temperature of a student of this kind.
+    fn recipe(&self, threads: usize, usual: Recipe) -> Result<Recipe> {
+        let rate = self.rate.unwrap_or(usual.rate);
+        let temperature = self.temperature.unwrap_or(usual.loss.temperature);
+        let positive = [("--rate", rate), ("--temperature", temperature), ("--clip", self.clip)];
         if let Some((name, value)) = positive.into_iter().find(|(_, v)| !(v.is_finite() && *v > 0.0)) {
             return Err(crate::exit::usage(format!("{name} {value}: must be above 0")));
         }
@@ -136,33 +155,55 @@ impl RecipeArguments {
             return Err(crate::exit::usage(format!("--ema {ema}: must be at least 0 and below 1")));
         }
         Ok(Recipe {
-            loss: Loss { temperature: self.temperature, teacher_weight: 1.0, label_weight: self.label_weight },
+            loss: Loss { temperature, teacher_weight: 1.0, label_weight: self.label_weight },
             epochs: self.epochs,
             batch: self.batch,
-            rate: self.rate,
+            rate,
             rule: self.optimiser.rule(),
             weight_decay: self.weight_decay,
             clip: self.clip,
             ema: self.ema,
             seed: self.seed,
             threads,
-            ..Recipe::default()
+            ..usual
         })
     }
 }
 
 /// See the module.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
-    let recipe = arguments.recipe.recipe(threads(arguments.threads))?;
+    let Some(answers) = &arguments.answers else {
+        return Err(crate::exit::usage(
+            "--answers is missing; answer with a teacher, or with the float student: limbeck teach --teacher student.onnx",
+        ));
+    };
+    // Wrong numbers are said before anything is read.
+    arguments.recipe.recipe(1, Recipe::default())?;
     prepare_out(&arguments.out)?;
     let student = ModelFile::read(&arguments.student, arguments.card.as_deref())?;
+    let quantized = QuantizedStudent::is(&student.model);
+    if !quantized && (arguments.float.is_some() || arguments.learn_scales) {
+        return Err(crate::exit::usage(format!(
+            "--float and --learn-scales are for an int8 student, and {} is float; quantize it first",
+            student.path.display()
+        )));
+    }
+    let usual = if quantized { QuantizedStudent::recipe(&student.model) } else { Recipe::default() };
+    let recipe = arguments.recipe.recipe(threads(arguments.threads), usual)?;
+    let float = arguments.float.as_deref().map(Model::read).transpose()?;
     let dataset = arguments.data.open(&student.card, console)?;
-    let answers = student.answers(&arguments.answers, &dataset)?;
+    let answers = student.answers(answers, &dataset)?;
     let stage = console.stage("distill", "images");
     let target = Target::Answers(&answers);
     let what = What { selection: &arguments.select, frozen_cache: arguments.frozen_cache.as_deref() };
-    let mut distilled = distill(&student.model, &student.card, &dataset, target, &what, &recipe, &stage)
-        .with_context(|| format!("student {}", student.path.display()))?;
+    let distilled = if quantized {
+        let options = QuantizedOptions { learned_scales: arguments.learn_scales, weight_bits: None };
+        let opened = QuantizedStudent { file: &student.model, float: float.as_ref(), options };
+        distill_quantized(&opened, &student.card, &dataset, target, &what, &recipe, &stage)
+    } else {
+        distill(&student.model, &student.card, &dataset, target, &what, &recipe, &stage)
+    };
+    let mut distilled = distilled.with_context(|| format!("student {}", student.path.display()))?;
     // It travels on into the int8 student's file.
     distilled.model.metadata.insert("limbeck.answers.sha256".into(), answers.sha256().into());
     student.write_next_to(&distilled.model, &arguments.out)?;

@@ -106,8 +106,10 @@ pub fn road(arguments: &Arguments, console: &Console) -> Result<Report> {
     distill::run(
         &distill::Arguments {
             student: arguments.student.clone(),
+            float: None,
+            learn_scales: false,
             card: None,
-            answers: out("train.answers"),
+            answers: Some(out("train.answers")),
             data: train.clone(),
             out: float.clone(),
             select: limbeck_adapt::Selection::All,

@@ -13,7 +13,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use limbeck_quantize::{DropOf, Loss, MaxDrop, QuantizeOptions, Quantized, RangeMethod, quantize};
+use limbeck_quantize::{DropOf, Loss, MaxDrop, QuantizeOptions, Quantized, RangeMethod, WeightBits, quantize};
 use limbeck_report::{FloatNode, Quantization, QuantizationLoss, Sensitivity};
 
 use crate::console::Console;
@@ -55,6 +55,9 @@ pub struct RecipeArguments {
     /// Percent of the values that `--method percentile` keeps; half of the rest goes at each end.
     #[arg(long, value_name = "P", default_value_t = RangeMethod::PERCENTILE)]
     pub percentile: f64,
+    /// Bits of a weight: 8, or 4 (±7 in the same s8 container; then distill, see `limbeck distill --float`).
+    #[arg(long, value_name = "4|8", default_value = "8", value_parser = weight_bits)]
+    pub weight_bits: WeightBits,
     /// Equalise weights across layers first (on where biases are corrected; `--no-equalise` turns it off).
     #[arg(long, overrides_with = "no_equalise")]
     pub equalise: bool,
@@ -111,6 +114,7 @@ impl Default for RecipeArguments {
             calibration,
             method: Method::Mse,
             percentile: RangeMethod::PERCENTILE,
+            weight_bits: WeightBits::Eight,
             equalise: false,
             no_equalise: false,
             bias_correction: false,
@@ -146,6 +150,7 @@ impl RecipeArguments {
             calibration: self.calibration,
             held_out: self.held_out,
             method,
+            weight_bits: self.weight_bits,
             // Scaled weights shift more means; without the correction that cost more than it gained.
             equalise: chosen(self.equalise, self.no_equalise, default.equalise && bias_correction),
             bias_correction,
@@ -153,6 +158,14 @@ impl RecipeArguments {
             max_drop: self.max_drop.map(|points| MaxDrop { points, of }),
             threads,
         })
+    }
+}
+
+fn weight_bits(text: &str) -> Result<WeightBits, String> {
+    match text {
+        "4" => Ok(WeightBits::Four),
+        "8" => Ok(WeightBits::Eight),
+        other => Err(format!("weights have 4 or 8 bits, not {other}")),
     }
 }
 
@@ -260,7 +273,12 @@ fn share(of: usize, all: usize) -> f64 {
 
 /// The report's record.
 fn record(quantized: &Quantized, options: &QuantizeOptions) -> Quantization {
-    let mut method = format!("activations u8 per tensor, range by {}; weights i8 per output channel", options.method);
+    let weights = match options.weight_bits {
+        WeightBits::Eight => "i8",
+        WeightBits::Four => "4 bits",
+    };
+    let mut method =
+        format!("activations u8 per tensor, range by {}; weights {weights} per output channel", options.method);
     if quantized.equalised > 0 {
         method += &format!("; {} pairs of layers equalised", quantized.equalised);
     }
