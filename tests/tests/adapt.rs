@@ -35,6 +35,7 @@ fn a_better_student_is_written_and_says_what_it_came_from() {
     assert_eq!(outcome["steps"], outcome["planned_steps"]);
     let memory = |of: &str| outcome["memory"][of].as_u64().unwrap();
     assert!(memory("predicted_peak_bytes") <= 8 << 20 && memory("training_peak_bytes") <= 8 << 20, "{outcome}");
+    assert!(memory("training_peak_bytes") <= memory("predicted_peak_bytes"), "{outcome}");
     assert!(memory("process_peak_bytes") > memory("training_peak_bytes"));
 
     // The new bundle proves itself, and names its parent; the old one is untouched.
@@ -47,6 +48,31 @@ fn a_better_student_is_written_and_says_what_it_came_from() {
     let again = ADAPT.replace("student.limbeck", "new.limbeck");
     let again = agent_run(&world, &format!("{again} --work w --out newer.limbeck --epochs 1"));
     assert!(matches!(again.code, Some(0 | 10)), "{again:?}");
+}
+
+#[test]
+fn an_int8_student_is_trained_in_its_own_integers() {
+    let world = world();
+    world.run("quantize --student student.onnx --data scenes:seed=1,samples=24 --out int8.onnx").expect(0, &[]);
+    world.run("bundle --student int8.onnx --data scenes:seed=2,samples=16 --out int8.limbeck").expect(0, &[]);
+    let adapt = |out: &str, threads: usize| {
+        let adapt = ADAPT.replace("student.limbeck", "int8.limbeck");
+        let more = format!("--work {out} --out {out}.limbeck --epochs 6 --rate 0.003 --threads {threads}");
+        line(&agent_run(&world, &format!("{adapt} {more}")).expect(0, &[]).stdout, "adapt")
+    };
+    let outcome = adapt("one", 1);
+    // Judged by the plan that runs on the board, not by the training graph.
+    assert_eq!(outcome["accepted"], true, "{outcome}");
+    adapt("two", 2);
+    assert!(world.read("one.limbeck") == world.read("two.limbeck"), "threads change bytes");
+    agent_run(&world, "probe one.limbeck").expect(0, &[]);
+    let integers = |bundle: &str| {
+        let validated = line(&agent_run(&world, &format!("validate {bundle}")).expect(0, &[]).stdout, "validate");
+        (validated["integers"].as_u64().unwrap(), validated["digest"].as_str().unwrap().to_owned())
+    };
+    let (before, after) = (integers("int8.limbeck"), integers("one.limbeck"));
+    assert!(before.0 > 0 && before.0 == after.0, "as many integers: {before:?}, {after:?}");
+    assert_ne!(before.1, after.1, "other integers");
 }
 
 #[test]

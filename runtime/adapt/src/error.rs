@@ -41,7 +41,7 @@ pub enum AdaptError {
     },
     /// Nothing can be trained within the budget.
     #[error(
-        "training needs {needed} bytes for {what} alone and the budget leaves {limit}; allow more, or use a smaller student"
+        "training needs {needed} bytes for {what} alone and the budget is {limit}; allow more, or use a smaller student"
     )]
     Budget {
         /// The smallest that could be trained.

@@ -68,6 +68,16 @@ impl Opened {
         Ok(Opened { model, parameters, input_scale: 1.0, origin: Origin::Quantized(Box::new(file)) })
     }
 
+    /// Open whatever the model is: one with `QuantizeLinear` as [`Opened::quantized`], its weights from the file itself, else as
+    /// [`Opened::float`].
+    pub fn of(model: &Model, selection: &Selection, input_rms: f32) -> Result<Opened, AdaptError> {
+        if model.graph.nodes.iter().any(|n| n.op == "QuantizeLinear") {
+            Opened::quantized(model, None, &QuantizedOptions::default(), selection)
+        } else {
+            Opened::float(model, selection, input_rms)
+        }
+    }
+
     /// What a quantized model was opened from.
     pub(crate) fn quantized_file(&self) -> Option<&QuantizedFile> {
         match &self.origin {

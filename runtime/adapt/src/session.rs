@@ -206,6 +206,12 @@ impl Session {
         Ok(StepReport { step: self.step, total: self.total, samples, rate, norm, so_far })
     }
 
+    /// Mean loss and gradients of these samples at the weights as they are; nothing is changed.
+    pub fn gradient(&self, examples: &dyn Examples, indices: &[usize]) -> Result<BatchGradient, AdaptError> {
+        let scaled = Scaled { examples, scale: self.opened.input_scale };
+        self.net.gradient(&self.opened.parameters, &scaled, indices)
+    }
+
     /// The model as it is trained so far; the moving average where there is one.
     pub fn model(&self) -> Result<Model, AdaptError> {
         let values = if self.recipe.ema.is_some() { &self.values.average } else { &self.opened.parameters.values };

@@ -8,6 +8,20 @@ use limbeck_measure::peak_rss_bytes;
 /// What the measured figure counts.
 pub const COUNTS: &str = "resident memory of the process while training, less what was resident before";
 
+/// Pages of the program itself that training is the first to touch, and what a thread keeps.
+const PROGRAM: u64 = 2 << 20;
+
+/// Resident memory that training with so many bytes on the heap adds: a quarter more, which an allocator cannot use again at once,
+/// and [`PROGRAM`]. `tests/adapt.rs` holds it against what is measured.
+pub fn resident_of(heap: u64) -> u64 {
+    heap + heap / 4 + PROGRAM
+}
+
+/// Bytes on the heap that a budget of resident memory leaves room for.
+pub fn heap_within(budget: u64) -> u64 {
+    budget.saturating_sub(PROGRAM) / 5 * 4
+}
+
 /// The state when training began.
 pub struct Mark {
     resident: Option<u64>,
@@ -44,6 +58,14 @@ fn resident() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_fits_a_budget_stays_in_it() {
+        for budget in [0, PROGRAM, PROGRAM + 4, 24 << 20, u64::MAX >> 8] {
+            let heap = heap_within(budget);
+            assert!(heap == 0 || resident_of(heap) <= budget, "{budget}");
+        }
+    }
 
     #[test]
     fn what_is_touched_after_the_mark_is_counted() {

@@ -48,6 +48,8 @@ pub use slots::SlotError;
 
 /// The student that was there stays.
 const ROLLED_BACK: u8 = 10;
+/// It stays because the new one took more memory than it may.
+const OVER_BUDGET: u8 = 4;
 /// Time to keep free for writing a bundle and syncing it.
 const WRITING: Duration = Duration::from_millis(200);
 /// A signal came; a checkpoint is kept.
@@ -126,6 +128,8 @@ pub fn adapt(options: &Options) -> Result<ExitCode> {
         out: None,
         slot: None,
     };
+    // How it ends if the old student is kept.
+    let mut kept = ROLLED_BACK;
     let new = match ended {
         Ended::Interrupted => {
             eprintln!(
@@ -135,6 +139,11 @@ pub fn adapt(options: &Options) -> Result<ExitCode> {
         }
         Ended::Diverged(why) => {
             outcome.why = why;
+            None
+        }
+        Ended::OverMemory(why) => {
+            outcome.why = why;
+            kept = OVER_BUDGET;
             None
         }
         Ended::Trained { student, stopped } => {
@@ -180,5 +189,5 @@ pub fn adapt(options: &Options) -> Result<ExitCode> {
     outcome.seconds = limits.used().as_secs_f64();
     outcome.hottest_c = limits.hottest_c();
     emit(&outcome)?;
-    Ok(if outcome.accepted { ExitCode::SUCCESS } else { ExitCode::from(ROLLED_BACK) })
+    Ok(if outcome.accepted { ExitCode::SUCCESS } else { ExitCode::from(kept) })
 }

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use limbeck_adapt::{AdaptError, CutFormat, CutOptions, Examples, Opened, Selection, Session, plan};
-use limbeck_engine::onnx::Model;
 use sha2::{Digest, Sha256};
 
 use super::checkpoint::Checkpoints;
+use super::memory;
 use super::train::Work;
 
 /// A session that is ready.
@@ -35,12 +35,19 @@ pub fn prepare(work: &Work<'_>, checkpoints: &Checkpoints<'_>) -> Result<Prepare
         (Some(selection), _) => (selection.clone(), selection.to_string()),
         (None, None) => (Selection::All, Selection::All.to_string()),
         (None, Some(limit)) => {
-            let all = open(work.model, &Selection::All, input_rms)?;
-            let planned = plan(&all, &recipe, work.material, &looked_at, limit)?;
+            let all = Opened::of(work.model, &Selection::All, input_rms)?;
+            let planned = plan(&all, &recipe, work.material, &looked_at, memory::heap_within(limit));
+            let planned = planned.map_err(|e| match e {
+                // In the figures of the budget that was given.
+                AdaptError::Budget { what, needed, .. } => {
+                    AdaptError::Budget { what, needed: memory::resident_of(needed), limit }
+                }
+                other => other,
+            })?;
             (planned.selection, "by Fisher information within the memory budget".to_owned())
         }
     };
-    let opened = open(work.model, &selection, input_rms)?;
+    let opened = Opened::of(work.model, &selection, input_rms)?;
     let data = work.sources.join(" ");
     let cuts = CutOptions {
         path: checkpoints.cuts.clone(),
@@ -50,17 +57,12 @@ pub fn prepare(work: &Work<'_>, checkpoints: &Checkpoints<'_>) -> Result<Prepare
         limit: options.cache_limit,
     };
     let session = Session::new(opened, &recipe, work.visits.clone(), &data, Some(&cuts))?;
-    let predicted = session.memory().total();
+    let predicted = memory::resident_of(session.memory().total());
     if let Some(limit) = options.memory.filter(|&limit| predicted > limit) {
         return Err(AdaptError::Budget { what: text, needed: predicted, limit }.into());
     }
     let cache = session.cut_choice().map_or_else(String::new, |choice| choice.why.clone());
     Ok(Prepared { session, selection: text, predicted, cache })
-}
-
-/// A student, float or QDQ, opened for training.
-fn open(model: &Model, selection: &Selection, input_rms: f32) -> Result<Opened, AdaptError> {
-    Opened::float(model, selection, input_rms)
 }
 
 /// Visits of some samples that are trained on, spread evenly, in their first view.

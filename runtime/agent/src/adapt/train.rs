@@ -36,6 +36,8 @@ pub enum Ended {
     Interrupted,
     /// A loss, gradient or weight is not finite.
     Diverged(String),
+    /// More memory than the budget was used; the old student stays.
+    OverMemory(String),
     /// With a student.
     Trained {
         /// Its ONNX bytes.
@@ -112,7 +114,7 @@ pub fn train(work: &Work<'_>, limits: &mut Limits, checkpoints: &Checkpoints<'_>
         resumed_steps,
         checkpoint,
     })?;
-    let ended = steps(&mut session, work, limits, checkpoints)?;
+    let ended = steps(&mut session, work, limits, checkpoints, &mark)?;
     let memory = Memory {
         predicted_peak_bytes: Some(predicted),
         budget_bytes: options.memory,
@@ -135,7 +137,7 @@ fn fit_into_time(session: &mut Session, work: &Work<'_>, limits: &Limits) -> Res
     let mut took = Duration::ZERO;
     for _ in 0..2 {
         let start = Instant::now();
-        session.net().gradient(&session.opened().parameters, work.material, &visits)?;
+        session.gradient(work.material, &visits)?;
         took = start.elapsed();
     }
     let left = limit.saturating_sub(limits.used() + work.reserve);
@@ -145,7 +147,13 @@ fn fit_into_time(session: &mut Session, work: &Work<'_>, limits: &Limits) -> Res
 }
 
 /// Step until it is done, or something says stop.
-fn steps(session: &mut Session, work: &Work<'_>, limits: &mut Limits, checkpoints: &Checkpoints<'_>) -> Result<Ended> {
+fn steps(
+    session: &mut Session,
+    work: &Work<'_>,
+    limits: &mut Limits,
+    checkpoints: &Checkpoints<'_>,
+    mark: &Mark,
+) -> Result<Ended> {
     let save = |session: &Session, limits: &Limits| {
         // A full disk costs what a kill would lose from here on, and nothing else.
         if let Err(e) = checkpoints.save(limits.used(), &session.checkpoint()) {
@@ -171,6 +179,12 @@ fn steps(session: &mut Session, work: &Work<'_>, limits: &mut Limits, checkpoint
             Err(error) => return Err(error.into()),
         };
         longest = longest.max(start.elapsed());
+        // The prediction should not let it come to this.
+        if let (Some(budget), Some(used)) = (work.options.memory, mark.added())
+            && used > budget
+        {
+            return Ok(Ended::OverMemory(format!("training took {used} bytes of memory, the budget is {budget}")));
+        }
         if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) || session.is_done() {
             said = Some(Instant::now());
             emit(&Progress {
