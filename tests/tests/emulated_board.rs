@@ -60,4 +60,15 @@ fn a_student_adapted_on_an_emulated_board_is_judged_as_here() {
         let validated = world.run(&format!("validate {board}.limbeck --board {BOARD} --profile dist")).expect(0, &[]);
         assert!(validated.stdout.contains("with this machine 100.00%"), "{}", validated.stdout);
     }
+    // What either makes of an int8 student computes the same integers on both.
+    world.run("quantize --student student.onnx --data scenes:seed=1,samples=24 --out int8.onnx").expect(0, &[]);
+    world.run("bundle --student int8.onnx --data scenes:seed=2,samples=16 --out int8.limbeck").expect(0, &[]);
+    let adapt = adapting::ADAPT.replace("student.limbeck", "int8.limbeck");
+    for (board, profile) in [("host", "dev"), (BOARD, "dist")] {
+        let on = format!("--board {board} --profile {profile} --out int8-{board}.limbeck");
+        world.run(&format!("{adapt} --epochs 4 --rate 0.003 {on}")).expect(0, &[]);
+        let validate = format!("validate int8-{board}.limbeck --board {BOARD} --profile dist");
+        let validated = world.run(&validate).expect(0, &[]);
+        assert!(validated.stdout.contains("= this machine's"), "{}", validated.stdout);
+    }
 }
