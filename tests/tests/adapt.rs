@@ -179,7 +179,7 @@ fn the_time_limit_is_kept_and_what_there_is_gets_judged() {
     let took = start.elapsed();
     let (plan, outcome) = (line(&ended.stdout, "plan"), line(&ended.stdout, "adapt"));
     assert!(outcome["seconds"].as_f64().unwrap() <= 6.0 && outcome["held_out"].is_object(), "{outcome}");
-    assert!(took < Duration::from_secs(8), "{took:?}");
+    assert!(took < Duration::from_secs(12), "{took:?}");
     // The schedule is made for the time there is, and cut short where a step takes longer than it was timed.
     assert!(plan["steps"].as_u64().unwrap() < 100_000, "{plan}");
     let stopped = outcome["stopped"].as_str().is_some_and(|why| why.contains("time limit"));
