@@ -38,6 +38,20 @@ impl DistillLoss {
 
 /// (KL part, CE part, agreement), already weighted, and dz.
 pub(crate) fn evaluate(loss: &Loss, z: &[f32], t: &[f32], label: Option<usize>) -> ([f32; 3], Vec<f32>) {
+    let ([kl, cross_entropy], dz) = in_f64(loss, z, t, label);
+    let agrees = limbeck_engine::argmax(z) == limbeck_engine::argmax(t);
+    ([kl as f32, cross_entropy as f32, agrees as u8 as f32], dz.into_iter().map(|d| d as f32).collect())
+}
+
+impl Loss {
+    /// The loss of one answer: student logits `z`, teacher logits `t`, class `label`. Not finite where a logit is not.
+    pub fn of(&self, z: &[f32], t: &[f32], label: Option<usize>) -> f64 {
+        in_f64(self, z, t, label).0.iter().sum()
+    }
+}
+
+/// (KL part, CE part), already weighted, and dz.
+fn in_f64(loss: &Loss, z: &[f32], t: &[f32], label: Option<usize>) -> ([f64; 2], Vec<f64>) {
     let temperature = loss.temperature as f64;
     let (log_q, log_p) = (log_softmax(z, temperature), log_softmax(t, temperature));
     let kl: f64 = log_p.iter().zip(&log_q).map(|(lp, lq)| lp.exp() * (lp - lq)).sum();
@@ -51,9 +65,7 @@ pub(crate) fn evaluate(loss: &Loss, z: &[f32], t: &[f32], label: Option<usize>) 
         dz.iter_mut().zip(&log_q).for_each(|(d, lq)| *d += weight * lq.exp());
         dz[y] -= weight;
     }
-    let agrees = limbeck_engine::argmax(z) == limbeck_engine::argmax(t);
-    let parts = [(soft * temperature * kl) as f32, cross_entropy as f32, agrees as u8 as f32];
-    (parts, dz.into_iter().map(|d| d as f32).collect())
+    ([soft * temperature * kl, cross_entropy], dz)
 }
 
 fn log_softmax(z: &[f32], temperature: f64) -> Vec<f64> {
@@ -104,5 +116,19 @@ mod tests {
         let (parts, dz) = evaluate(&loss, &T, &T, None);
         assert_eq!(parts, [0.0, 0.0, 1.0]);
         assert_eq!(dz, [0.0; 3]);
+    }
+
+    #[test]
+    fn the_loss_is_that_of_the_formula() {
+        let loss = Loss { temperature: 2.0, teacher_weight: 1.0, label_weight: 0.5 };
+        assert_eq!(loss.of(&[1.0, 3.0], &[1.0, 3.0], None), 0.0);
+        // p = softmax(0, ln 3 · 2 / 2) = (1/4, 3/4), q = (1/2, 1/2): KL = ln 2 - H(p).
+        let t = 2.0 * 3f32.ln();
+        let kl = 0.25f64 * 0.5f64.ln() + 0.75 * 1.5f64.ln();
+        let found = loss.of(&[0.0, 0.0], &[0.0, t], Some(1));
+        assert!((found - (4.0 * kl + 0.5 * 2f64.ln())).abs() < 1e-6, "{found}");
+        // Only differences of logits count.
+        let moved = loss.of(&[7.0, 7.0], &[-3.0, t - 3.0], Some(1));
+        assert!((found - moved).abs() < 1e-6);
     }
 }

@@ -46,7 +46,7 @@ pub fn score(student: &Student, material: &Material<'_>, shown: &[Shown], loss: 
     for &one in shown {
         let label = material.show(one, &mut x, &mut teacher).map_err(anyhow::Error::msg)?;
         worker.run(&x, &mut logits)?;
-        sum += loss_of(&logits, &teacher, label, loss);
+        sum += loss.of(&logits, &teacher, label);
         let class = argmax(&logits);
         agreeing += (class == argmax(&teacher)) as usize;
         labelled += label.is_some() as usize;
@@ -58,26 +58,6 @@ pub fn score(student: &Student, material: &Material<'_>, shown: &[Shown], loss: 
         agreement: agreeing as f64 / n,
         top1: (labelled > 0).then(|| correct as f64 / labelled as f64),
     })
-}
-
-/// Loss of one answer, in f64; not finite where a logit is not.
-fn loss_of(logits: &[f32], teacher: &[f32], label: Option<usize>, loss: &Loss) -> f64 {
-    let t = loss.temperature as f64;
-    let student = log_softmax(logits, t);
-    let spoken = log_softmax(teacher, t);
-    let kl: f64 = spoken.iter().zip(&student).map(|(p, q)| p.exp() * (p - q)).sum();
-    let hard = match label {
-        Some(label) if loss.label_weight != 0.0 => -log_softmax(logits, 1.0)[label],
-        _ => 0.0,
-    };
-    loss.teacher_weight as f64 * t * t * kl + loss.label_weight as f64 * hard
-}
-
-fn log_softmax(logits: &[f32], t: f64) -> Vec<f64> {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max) as f64;
-    let shifted: Vec<f64> = logits.iter().map(|&z| (z as f64 - max) / t).collect();
-    let log_sum = shifted.iter().map(|z| z.exp()).sum::<f64>().ln();
-    shifted.into_iter().map(|z| z - log_sum).collect()
 }
 
 /// May the new student replace the old one? If not, why.
@@ -128,19 +108,5 @@ mod tests {
             let why = verdict(&held_out, Some(&compared(1.0, after)), 0.02).unwrap_err();
             assert!(why.contains("forgets"), "{why}");
         }
-    }
-
-    #[test]
-    fn the_loss_is_that_of_the_formula() {
-        let loss = Loss { temperature: 2.0, teacher_weight: 1.0, label_weight: 0.5 };
-        assert_eq!(loss_of(&[1.0, 3.0], &[1.0, 3.0], None, &loss), 0.0);
-        // p = softmax(0, ln 3 · 2 / 2) = (1/4, 3/4), q = (1/2, 1/2): KL = ln 2 - H(p).
-        let t = 2.0 * 3f32.ln();
-        let kl = 0.25f64 * 0.5f64.ln() + 0.75 * 1.5f64.ln();
-        let found = loss_of(&[0.0, 0.0], &[0.0, t], Some(1), &loss);
-        assert!((found - (4.0 * kl + 0.5 * 2f64.ln())).abs() < 1e-6, "{found}");
-        // Only differences of logits count.
-        let moved = loss_of(&[7.0, 7.0], &[-3.0, t - 3.0], Some(1), &loss);
-        assert!((found - moved).abs() < 1e-6);
     }
 }
