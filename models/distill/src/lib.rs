@@ -138,7 +138,7 @@ pub struct QuantizedStudent<'a> {
 impl QuantizedStudent<'_> {
     /// Is this a quantized model?
     pub fn is(model: &Model) -> bool {
-        model.graph.nodes.iter().any(|n| n.op == "QuantizeLinear")
+        Opened::is_quantized(model)
     }
 
     /// What recovers the loss of quantization: the teacher alone at T = 1, a small rate, a cosine (reference/distillation.md §5.2).
@@ -250,14 +250,17 @@ impl<'a> TrainingSamples<'a> {
         Ok(TrainingSamples { preprocess, dataset, target })
     }
 
-    fn fill(&self, visit: usize, x: &mut [f32], teacher: &mut [f32]) -> Result<Option<usize>, String> {
+    /// Sample and view of a visit.
+    fn visited(&self, visit: usize) -> (usize, View) {
         let views = self.target.views();
-        let (index, view) = (visit / views.len(), views[visit % views.len()]);
-        let label = self.input(index, view, x)?;
-        if let Target::Answers(answers) = self.target {
-            answers.logits_into(index as u64, view, teacher).map_err(|e| e.to_string())?;
+        (visit / views.len(), views[visit % views.len()])
+    }
+
+    fn teacher(&self, index: usize, view: View, teacher: &mut [f32]) -> Result<(), String> {
+        match self.target {
+            Target::Answers(answers) => answers.logits_into(index as u64, view, teacher).map_err(|e| e.to_string()),
+            Target::Labels(_) => Ok(()),
         }
-        Ok(label)
     }
 
     fn input(&self, index: usize, view: View, x: &mut [f32]) -> Result<Option<usize>, String> {
@@ -296,6 +299,14 @@ impl<'a> TrainingSamples<'a> {
 
 impl Examples for TrainingSamples<'_> {
     fn example(&self, visit: usize, x: &mut [f32], teacher: &mut [f32]) -> Result<Option<usize>, String> {
-        self.fill(visit, x, teacher)
+        let (index, view) = self.visited(visit);
+        self.teacher(index, view, teacher)?;
+        self.input(index, view, x)
+    }
+
+    fn answer(&self, visit: usize, _x: &mut [f32], teacher: &mut [f32]) -> Result<Option<usize>, String> {
+        let (index, view) = self.visited(visit);
+        self.teacher(index, view, teacher)?;
+        Ok(self.dataset.sample(index).map_err(|e| e.to_string())?.label.map(usize::from))
     }
 }

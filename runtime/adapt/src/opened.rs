@@ -68,10 +68,15 @@ impl Opened {
         Ok(Opened { model, parameters, input_scale: 1.0, origin: Origin::Quantized(Box::new(file)) })
     }
 
-    /// Open whatever the model is: one with `QuantizeLinear` as [`Opened::quantized`], its weights from the file itself, else as
+    /// Is this a quantized model (QDQ)?
+    pub fn is_quantized(model: &Model) -> bool {
+        model.graph.nodes.iter().any(|n| n.op == "QuantizeLinear")
+    }
+
+    /// Open whatever the model is: a quantized one as [`Opened::quantized`], its weights from the file itself, else as
     /// [`Opened::float`].
     pub fn of(model: &Model, selection: &Selection, input_rms: f32) -> Result<Opened, AdaptError> {
-        if model.graph.nodes.iter().any(|n| n.op == "QuantizeLinear") {
+        if Opened::is_quantized(model) {
             Opened::quantized(model, None, &QuantizedOptions::default(), selection)
         } else {
             Opened::float(model, selection, input_rms)

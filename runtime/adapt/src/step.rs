@@ -129,7 +129,6 @@ pub struct TrainingNet {
     shape: Shape,
     workers: Vec<Mutex<Worker>>,
     cuts: Option<Cuts>,
-    has_prefix: bool,
 }
 
 struct Worker {
@@ -209,19 +208,7 @@ impl TrainingNet {
         };
         let workers = (0..threads.max(1)).map(|_| Ok(Mutex::new(started()?)));
         let workers = workers.collect::<TractResult<_>>().map_err(failed("cannot start the training graph"))?;
-        let has_prefix = prefix.is_some();
-        Ok(TrainingNet {
-            plan,
-            accumulated,
-            path,
-            input_shape,
-            logits_shape,
-            cut_shapes,
-            shape,
-            workers,
-            cuts: None,
-            has_prefix,
-        })
+        Ok(TrainingNet { plan, accumulated, path, input_shape, logits_shape, cut_shapes, shape, workers, cuts: None })
     }
 
     /// Run the frozen part, if there is one, once an index from now on. `model` and `parameters` are those that this was made of.
@@ -231,7 +218,7 @@ impl TrainingNet {
         parameters: &Parameters,
         options: &CutOptions,
     ) -> Result<(), AdaptError> {
-        if self.has_prefix {
+        if !self.cut_shapes.is_empty() {
             let identity = prefix_identity(model, parameters, options, self.path);
             let lens = &self.shape.cut;
             self.cuts = Some(Cuts::open(&options.path, &identity, options.records, lens, options.format)?);
@@ -359,11 +346,6 @@ impl TrainingNet {
     pub fn unlowered_nodes(&self) -> usize {
         let slow = |n: &&TypedNode| n.op_is::<Conv>() || n.op_is::<EinSum>() || n.op_is::<Deconv>();
         self.plan.model().nodes().iter().filter(slow).count()
-    }
-
-    /// Is there a part that no trained tensor stands behind?
-    pub fn has_frozen_part(&self) -> bool {
-        self.has_prefix
     }
 }
 
