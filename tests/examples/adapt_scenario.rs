@@ -1,8 +1,8 @@
 //! A student that knows clean scenes is put on a board whose camera blurs, tints and adds noise: what 256 images with shipped teacher
 //! answers, in all views, are worth there.
 //!
-//! Figures, not promises, so it runs only when asked for; the board is `host`, or what `LIMBECK_BOARD` names:
-//! `LIMBECK_BOARD=qemu-aarch64 cargo test -p limbeck-tests --test adapt_scenario -- --ignored --nocapture`.
+//! Figures, not promises, hence no test. The board is `host`, or what `LIMBECK_BOARD` names; `LIMBECK_ADAPT` is added to `limbeck adapt`:
+//! `LIMBECK_BOARD=qemu-aarch64 LIMBECK_ADAPT="--memory 24MiB --time 5m" cargo run -p limbeck-tests --example adapt_scenario`.
 
 use limbeck_data::scenes::LABELS;
 use limbeck_tests::limbeck::tell;
@@ -18,9 +18,7 @@ const LOCAL_TEST: &str = "scenes:seed=43,samples=500,shift=strong";
 /// Clean images to measure with.
 const SOURCE_TEST: &str = "scenes:seed=43,samples=500";
 
-#[test]
-#[ignore = "figures that take minutes; see the module"]
-fn what_adapting_on_shifted_scenes_is_worth() {
+fn main() {
     let board = std::env::var("LIMBECK_BOARD").unwrap_or_else(|_| "host".into());
     let more = std::env::var("LIMBECK_ADAPT").unwrap_or_default();
     let world = World::new();
