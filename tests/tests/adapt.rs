@@ -63,6 +63,8 @@ fn an_int8_student_is_trained_in_its_own_integers() {
     let outcome = adapt("one", 1);
     // Judged by the plan that runs on the board, not by the training graph.
     assert_eq!(outcome["accepted"], true, "{outcome}");
+    let memory = |of: &str| outcome["memory"][of].as_u64().unwrap();
+    assert!(memory("training_peak_bytes") <= memory("predicted_peak_bytes"), "{outcome}");
     adapt("two", 2);
     assert!(world.read("one.limbeck") == world.read("two.limbeck"), "threads change bytes");
     agent_run(&world, "probe one.limbeck").expect(0, &[]);

@@ -29,6 +29,7 @@ const LOOKED_AT: usize = 32;
 pub fn prepare(work: &Work<'_>, checkpoints: &Checkpoints<'_>) -> Result<Prepared> {
     let options = work.options;
     let recipe = options.recipe();
+    let is_quantized = Opened::is_quantized(work.model);
     let looked_at = looked_at(work);
     let input_rms = input_rms(work, &looked_at)?;
     let (selection, text) = match (&options.select, options.memory) {
@@ -36,11 +37,11 @@ pub fn prepare(work: &Work<'_>, checkpoints: &Checkpoints<'_>) -> Result<Prepare
         (None, None) => (Selection::All, Selection::All.to_string()),
         (None, Some(limit)) => {
             let all = Opened::of(work.model, &Selection::All, input_rms)?;
-            let planned = plan(&all, &recipe, work.material, &looked_at, memory::heap_within(limit));
+            let planned = plan(&all, &recipe, work.material, &looked_at, memory::heap_within(limit, is_quantized));
             let planned = planned.map_err(|e| match e {
                 // In the figures of the budget that was given.
                 AdaptError::Budget { what, needed, .. } => {
-                    AdaptError::Budget { what, needed: memory::resident_of(needed), limit }
+                    AdaptError::Budget { what, needed: memory::resident_of(needed, is_quantized), limit }
                 }
                 other => other,
             })?;
@@ -57,7 +58,7 @@ pub fn prepare(work: &Work<'_>, checkpoints: &Checkpoints<'_>) -> Result<Prepare
         limit: options.cache_limit,
     };
     let session = Session::new(opened, &recipe, work.visits.clone(), &data, Some(&cuts))?;
-    let predicted = memory::resident_of(session.memory().total());
+    let predicted = memory::resident_of(session.memory().total(), is_quantized);
     if let Some(limit) = options.memory.filter(|&limit| predicted > limit) {
         return Err(AdaptError::Budget { what: text, needed: predicted, limit }.into());
     }

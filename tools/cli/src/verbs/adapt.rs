@@ -216,7 +216,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let there = installed.send(&folder, &files).with_context(|| format!("board {name}"))?;
 
     let stage = console.stage("adapt", "steps");
-    let (lines, ended) = on_board(arguments, &installed, &there, &stage)?;
+    let (lines, ended) = on_board(arguments, &installed, &there, console, &stage)?;
     let (plan, outcome) = match (lines, ended) {
         // Rolled back: the agent has said all there is to say.
         ((Some(plan), Some(outcome)), Ok(()) | Err(RunnerError::Agent { code: 10, .. })) => (plan, outcome),
@@ -228,7 +228,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     if let Err(e) = installed.remove(&folder) {
         log::warn!("{e}; the copied images stay on the board");
     }
-    console.print(text(&name, &outcome))?;
+    console.print(text(&name, plan.predicted_peak_bytes, &outcome))?;
     if let (Some(out), Some(slot), Some(sha256)) = (&arguments.out, outcome.slot, &outcome.bundle_sha256) {
         installed.fetch_bundle(slot, out, sha256).with_context(|| format!("board {name}"))?;
         console.say(format!("fetched    {}", out.display()));
@@ -263,6 +263,7 @@ fn on_board(
     arguments: &Arguments,
     installed: &Installed,
     there: &Path,
+    console: &Console,
     stage: &Stage,
 ) -> Result<(Said, Result<(), RunnerError>)> {
     let at = |name: &str| there.join(name).display().to_string();
@@ -279,7 +280,7 @@ fn on_board(
     let run = installed.agent(&words, NO_LIMIT, &mut |line| match serde_json::from_str(line) {
         Ok(Line::Plan(plan)) => {
             stage.progress(0, plan.steps);
-            stage.note(&about(&plan));
+            console.say(format!("plan       {}", about(&plan)));
             said.0 = Some(plan);
         }
         Ok(Line::Progress { step, steps, loss, agreement }) => {
@@ -297,17 +298,27 @@ fn on_board(
     Ok((said, run.map(|_| ())))
 }
 
+fn mib(bytes: Option<u64>) -> String {
+    bytes.map_or("unknown".into(), |bytes| format!("{:.1} MiB", bytes as f64 / 1048576.0))
+}
+
 fn about(plan: &Plan) -> String {
     let (tensors, values) = (plan.trained.len(), plan.trained_values);
     let checkpoint =
         if plan.checkpoint == "none" { String::new() } else { format!(", checkpoint {}", plan.checkpoint) };
     format!(
-        "{} ({tensors} tensors, {values} values), {} samples, {} held out, {} views, {} rehearsed, {} replayed{checkpoint}",
-        plan.selection, plan.samples, plan.held_out, plan.views, plan.rehearsed, plan.replay
+        "{} ({tensors} tensors, {values} values), {} samples, {} held out, {} views, {} rehearsed, {} replayed, {} of memory predicted{checkpoint}",
+        plan.selection,
+        plan.samples,
+        plan.held_out,
+        plan.views,
+        plan.rehearsed,
+        plan.replay,
+        mib(plan.predicted_peak_bytes)
     )
 }
 
-fn text(board: &str, outcome: &Outcome) -> String {
+fn text(board: &str, predicted: Option<u64>, outcome: &Outcome) -> String {
     let verdict = if outcome.accepted { "accepted" } else { "rolled back" };
     let percent = |v: Option<f64>| v.map_or("-".into(), |v| format!("{:.2}%", v * 100.0));
     let mut text = format!("{board}: {verdict}: {}\n", outcome.why);
@@ -323,14 +334,14 @@ fn text(board: &str, outcome: &Outcome) -> String {
             percent(after.top1),
         );
     }
-    let mib = |v: Option<u64>| v.map_or("unknown".into(), |v| format!("{:.1} MiB", v as f64 / 1048576.0));
     text += &format!(
-        "  {} of {} steps in {:.1} s{}, training memory {}, process {}",
+        "  {} of {} steps in {:.1} s{}, training memory {} of {} predicted, process {}",
         outcome.steps,
         outcome.planned_steps,
         outcome.seconds,
         outcome.stopped.as_ref().map_or(String::new(), |s| format!(" (stopped by {s})")),
         mib(outcome.memory.training_peak_bytes),
+        mib(predicted),
         mib(outcome.memory.process_peak_bytes),
     );
     text
