@@ -1,0 +1,3 @@
+//! Losses over logits, and what they share.
+
+pub(crate) mod mse;

@@ -1,0 +1,96 @@
+//! Losses as recipes name them.
+
+use serde::Deserialize;
+
+use crate::error::LossError;
+use crate::given::Loss;
+use crate::logits::mse::LogitMse;
+
+/// What a loss reads, so that a recipe can be checked before anything runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Student taps.
+    pub student: usize,
+    /// Teacher keys.
+    pub teacher: usize,
+    /// Every sample must have a label.
+    pub labels: bool,
+    /// The default head of the answers file, in the words of `limbeck teach --head`; empty where there is no teacher.
+    pub head: &'static str,
+}
+
+/// A loss with its options.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Method {
+    /// See [`LogitMse`].
+    LogitMse(LogitMse),
+}
+
+/// Names of all losses, in the order of [`Method`].
+const KINDS: [&str; 1] = ["logit-mse"];
+
+impl Method {
+    /// Read `kind` and options of a recipe's table; keys that belong to the recipe (`student`, `weight`, ...) are gone from it already.
+    pub fn parse(table: toml::Table) -> Result<Method, LossError> {
+        let kind = match table.get("kind") {
+            Some(toml::Value::String(kind)) => kind.clone(),
+            _ => return Err(LossError::Options { kind: "?", why: "has no `kind`; write kind = \"kd\"".into() }),
+        };
+        let Some(known) = KINDS.into_iter().find(|k| *k == kind) else {
+            return Err(LossError::UnknownKind { nearest: nearest(&kind), kind });
+        };
+        table.try_into().map_err(|e: toml::de::Error| LossError::Options { kind: known, why: e.message().to_owned() })
+    }
+
+    /// The loss, with nothing remembered. `seed` draws what a loss draws.
+    pub fn build(&self, _seed: u64) -> Box<dyn Loss> {
+        match self {
+            Method::LogitMse(loss) => Box::new(*loss),
+        }
+    }
+
+    /// What it reads.
+    pub fn needs(&self) -> Needs {
+        match self {
+            Method::LogitMse(_) => Needs { student: 1, teacher: 1, labels: false, head: "logits:dense" },
+        }
+    }
+}
+
+/// The name that shares most with `kind`: smallest edit distance.
+fn nearest(kind: &str) -> &'static str {
+    let distance = |name: &str| {
+        let mut row: Vec<usize> = (0..=name.len()).collect();
+        for (i, a) in kind.bytes().enumerate() {
+            let mut before = row[0];
+            row[0] = i + 1;
+            for (j, b) in name.bytes().enumerate() {
+                let substituted = before + (a != b) as usize;
+                before = row[j + 1];
+                row[j + 1] = substituted.min(row[j] + 1).min(before + 1);
+            }
+        }
+        row[name.len()]
+    };
+    KINDS.into_iter().min_by_key(|name| distance(name)).unwrap_or(KINDS[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Method, LossError> {
+        Method::parse(toml::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn a_wrong_name_or_option_is_named() {
+        assert!(parse("kind = \"logit-mse\"").is_ok());
+        let error = parse("kind = \"logit_mse\"").unwrap_err();
+        assert_eq!(error.to_string(), "unknown loss `logit_mse`; did you mean `logit-mse`?");
+        let error = parse("kind = \"logit-mse\"\ntemprature = 4").unwrap_err().to_string();
+        assert!(error.contains("logit-mse") && error.contains("temprature"), "{error}");
+        assert!(parse("weight = 1").unwrap_err().to_string().contains("kind"));
+    }
+}
