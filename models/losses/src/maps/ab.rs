@@ -3,9 +3,10 @@
 //! s (B, C, H, W) before its activation, t = 1 where the teacher's neuron is active (> 0), else 0
 //! L = 1/B Σ (s + m)² [t = 0, s > -m] + (s - m)² [t = 1, s ≤ m]
 //!
-//! Heo, Lee, Yun, Choi, "Knowledge transfer via distillation of activation boundaries formed by hidden neurons", AAAI 2019, equation 6; the
-//! reduction is that of the authors and torchdistill's `AltActTransferLoss` ("mean": by samples only). The authors weigh it 3/1000 and
-//! a layer further from the output by half: both are `weight` of a recipe. The student's connector, a 1×1 convolution, belongs to its graph.
+//! Heo, Lee, Yun, Choi, "Knowledge transfer via distillation of activation boundaries formed by hidden neurons", AAAI 2019; the
+//! reduction is that of the authors and torchdistill's `AltActTransferLoss` ("mean": by samples only). The authors
+//! weigh it 3/1000 and a layer further from the output by half: both are `weight` of a recipe. The student's connector, a 1×1
+//! convolution, belongs to its graph.
 //!
 //! The teacher is a map of signs, one bit a value in the answers file; anything > 0 is active, so a map of features does as well.
 
@@ -51,7 +52,8 @@ impl Loss for Ab {
             Resize::Pool if s_h.is_multiple_of(t_h) && s_w.is_multiple_of(t_w) => Cow::Owned(average(&s, t_h, t_w)),
             _ => {
                 let why = format!(
-                    "the student's map is {s_h} x {s_w} and the teacher's signs {t_h} x {t_w}; only a student's map of whole multiples is pooled (resize = \"pool\"), else put connector = \"resize\" at the student's tap"
+                    "the student's map is {s_h} x {s_w} and the teacher's signs {t_h} x {t_w}; only a student's map of whole multiples \
+                     is pooled (resize = \"pool\"), else put connector = \"resize\" at the student's tap"
                 );
                 return Err(LossError::Shapes { kind: KIND, why });
             }

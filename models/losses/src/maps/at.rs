@@ -4,9 +4,9 @@
 //! form "code":  L = 1/(B·H·W) Σ (q_s - q_t)²
 //! form "paper": L = 1/B Σ_b ‖q_s - q_t‖₂
 //!
-//! Zagoruyko, Komodakis, "Paying more attention to attention", ICLR 2017, equation 2 ("paper") and the authors' `at_loss` ("code", which has
-//! mean for Σ_c; the normalisation takes the difference away). The two differ by more than a factor; torchdistill's `ATLoss` has both as
-//! `mode`. Weight 1000 with "code".
+//! Zagoruyko, Komodakis, "Paying more attention to attention", ICLR 2017, equation 2 ("paper") and the authors' `at_loss` ("code",
+//! which has mean for Σ_c; the normalisation takes the difference away). The two differ by more than a factor; torchdistill's
+//! `ATLoss` has both as `mode`. Weight 1000 with "code".
 //!
 //! The teacher is a map of features, or an attention map (1, H, W) that `limbeck teach` has reduced already: its values are a_t, with the p
 //! of this loss. One channel does not tell them apart, so the option `teacher` says which.

@@ -2,8 +2,9 @@
 //!
 //! s, t (B, C, H, W) → L = 1/(B·C·H·W) Σ (s - t)²,  ds = 2 (s - t) / (B·C·H·W)
 //!
-//! Romero, Ballas, Kahou, Chassang, Gatta, Bengio, "FitNets: hints for thin deep nets", ICLR 2015, equation 3. The paper sums and halves; the
-//! mean is what everybody runs (PyTorch's `MSELoss`; weight 100). The regressor, a 1×1 convolution, belongs to the student's graph.
+//! Romero, Ballas, Kahou, Chassang, Gatta, Bengio, "FitNets: hints for thin deep nets", ICLR 2015, equation 3. The paper sums and
+//! halves; the mean is what everybody runs (PyTorch's `MSELoss`; weight 100). The regressor, a 1×1 convolution, belongs to the
+//! student's graph.
 
 use serde::Deserialize;
 

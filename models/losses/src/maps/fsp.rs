@@ -1,12 +1,13 @@
 //! Flow of solution procedure: how two layers vary together.
 //!
-//! two taps F₁ (B, C₁, H₁, W₁), F₂ (B, C₂, H₂, W₂), pooled to h = min(H₁, H₂), w = min(W₁, W₂) → G = F₁ F₂ᵀ / (h·w)  (B, C₁, C₂)
+//! two taps F₁ (B, C₁, H₁, W₁), F₂ (B, C₂, H₂, W₂), pooled to h = min(H₁, H₂), w = min(W₁, W₂)
+//! G = F₁ F₂ᵀ / (h·w)  (B, C₁, C₂)
 //! form "mean-square": average pooling,  L = 1/(B·C₁·C₂) Σ (G_s - G_t)²
 //! form "column-norm": maximum pooling,  L = 1/B Σ_b Σ_c₂ ‖(G_s - G_t)[:, c₂]‖₂
 //!
-//! Yim, Joo, Bae, Kim, "A gift from knowledge distillation", CVPR 2017, equations 1 and 2. "mean-square" is RepDistiller's reduction and
-//! pooling (weight 50), "column-norm" torchdistill's `FSPLoss`. Student and teacher have the same channels at both layers; their heights and widths
-//! may differ, G does not see them.
+//! Yim, Joo, Bae, Kim, "A gift from knowledge distillation", CVPR 2017, equations 1 and 2. "mean-square" is RepDistiller's
+//! reduction and pooling (weight 50), "column-norm" torchdistill's `FSPLoss`. Student and teacher have the same channels at both
+//! layers; their heights and widths may differ, G does not see them.
 
 use std::borrow::Cow;
 
@@ -46,7 +47,8 @@ impl Loss for Fsp {
         let channels = |f: &[Cow<'_, Batch>; 2]| (f[0].dims[0], f[1].dims[0]);
         if channels(&s) != channels(&t) || s[0].samples() != s[1].samples() {
             let why = format!(
-                "the student's two taps have {:?} channels and {} and {} samples, the teacher's two keys {:?} channels; put connector = \"conv1x1\" at the student's taps",
+                "the student's two taps have {:?} channels and {} and {} samples, the teacher's two keys {:?} channels; \
+                 put connector = \"conv1x1\" at the student's taps",
                 channels(&s),
                 s[0].samples(),
                 s[1].samples(),

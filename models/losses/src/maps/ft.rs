@@ -4,9 +4,9 @@
 //! p = 1: L = 1/(B·C·H·W) Σ |q_s - q_t|
 //! p = 2: L = 1/B Σ_b ‖q_s - q_t‖₂
 //!
-//! Kim, Park, Kwak, "Paraphrasing complex network: network compression via factor transfer", NeurIPS 2018, equation 3. The paper does not say
-//! how norms are reduced; p = 1 means over values and p = 2 over samples, as in torchdistill's `FTLoss` (weight 200 with p = 1). The tap is
-//! the output of the translator in the student's graph, the answers are those of the paraphraser, trained before.
+//! Kim, Park, Kwak, "Paraphrasing complex network: network compression via factor transfer", NeurIPS 2018. The paper does
+//! not say how norms are reduced; p = 1 means over values and p = 2 over samples, as in torchdistill's `FTLoss` (weight 200 with
+//! p = 1). The tap is the output of the translator in the student's graph, the answers are those of the paraphraser, trained before.
 
 use serde::Deserialize;
 

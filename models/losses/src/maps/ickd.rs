@@ -4,9 +4,9 @@
 //! reduction "mean":       L = 1/(B·C) Σ (Ê_s - Ê_t)²
 //! reduction "mean-twice": L = 1/(B²·C) Σ (Ê_s - Ê_t)²
 //!
-//! Liu, Huang, Lin, Xie, Wang, Chang, Liang, "Exploring inter-channel correlation for diversity-preserved knowledge distillation", ICCV 2021,
-//! equation 5 (the paper divides a sample's sum by C², the authors' programs by C). "mean" is their program for CIFAR, "mean-twice", which divides by the
-//! batch again, their program for ImageNet and torchdistill's `ChSimLoss`. Heights and widths of student and teacher may differ.
+//! Liu, Huang, Lin, Xie, Wang, Chang, Liang, "Exploring inter-channel correlation for diversity-preserved knowledge
+//! distillation", ICCV 2021. "mean" is the reduction of most programs after the paper; "mean-twice", which divides by the batch
+//! again, that of the authors' program for ImageNet and torchdistill's `ChSimLoss`. Heights and widths of student and teacher may differ.
 
 use serde::Deserialize;
 

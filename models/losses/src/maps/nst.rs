@@ -4,7 +4,7 @@
 //! L = 1/B Σ_b [ 1/C_s² ΣΣ k(q_s, q_s') + 1/C_t² ΣΣ k(q_t, q_t') - 2/(C_s·C_t) ΣΣ k(q_s, q_t) ]
 //!   = 1/B Σ_b ‖M_s - M_t‖²_F,  M = 1/C Σ_c q_c q_cᵀ (H·W x H·W)
 //!
-//! Huang, Wang, "Like what you like: knowledge distill via neuron selectivity transfer", arXiv 1707.01219, equation 8 with the polynomial
+//! Huang, Wang, "Like what you like: knowledge distill via neuron selectivity transfer", arXiv 1707.01219, with the polynomial
 //! kernel d = 2, c = 0; RepDistiller's reduction (weight 50). Student and teacher need not have the same channels. The first line costs
 //! C²·H·W, the second C·(H·W)²; the first is computed, so equal maps give 0 but for rounding, and a negative rounding is 0.
 

@@ -3,12 +3,12 @@
 //! s, t (B, C, H, W) before their activations, t̂ = max(t, m_c), margin m_c < 0
 //! L = 1/B Σ (s - t̂)² [s > t̂ or t̂ > 0]
 //!
-//! Heo, Kim, Yun, Park, Kwak, Choi, "A comprehensive overhaul of feature distillation", ICCV 2019, equations 1 to 4; the reduction is the
-//! authors' (weight 1/1000, and a layer further from the output by half: both are `weight` of a recipe). The student's connector, a 1×1 convolution with
-//! batch normalisation, belongs to its graph.
+//! Heo, Kim, Yun, Park, Kwak, Choi, "A comprehensive overhaul of feature distillation", ICCV 2019; the reduction
+//! is the authors' (weight 1/1000, and a layer further from the output by half: both are `weight` of a recipe). The student's
+//! connector, a 1×1 convolution with batch normalisation, belongs to its graph.
 //!
-//! m_c = E[t_c given t_c < 0]: the option `margins`, which [`batch_norm_margins`] makes from the layer before, or the mean over the negative
-//! values of the batch, after pooling; 0 for a channel without any.
+//! m_c = E[t_c given t_c < 0]: the option `margins`, which [`batch_norm_margins`] makes from the layer before, or the mean over the
+//! negative values of the batch, after pooling; 0 for a channel without any.
 
 use serde::Deserialize;
 
@@ -80,9 +80,10 @@ fn negative_means(t: &Batch) -> Vec<f64> {
     sums.into_iter().map(|(sum, count)| sum / count.max(1) as f64).collect()
 }
 
-/// Margins of a map that a batch normalisation makes: values of channel c are taken as normal with mean β_c and deviation |γ_c|.
+/// Margins of a map that a batch normalisation makes: values of channel c are taken as normal, of mean β_c and deviation |γ_c|.
 ///
-/// m = β - γ φ(β/γ) / Φ(-β/γ), and -3 γ where Φ(-β/γ) ≤ 0.001 (the authors' program). `scale` is γ, `shift` is β; pairs of both.
+/// m = β - |γ| φ(β/|γ|) / Φ(-β/|γ|), and -3 |γ| where Φ ≤ 0.001 (the authors' program). `scale` is γ, `shift` is β; as many margins
+/// as the shorter of both has values.
 pub fn batch_norm_margins(scale: &[f64], shift: &[f64]) -> Vec<f64> {
     scale.iter().zip(shift).map(|(gamma, beta)| margin(gamma.abs(), *beta)).collect()
 }

@@ -1,11 +1,12 @@
 //! Knowledge review: the hierarchical context loss between fused student maps and the teacher's maps.
 //!
-//! n taps s and n keys t (B, C, H, W); levels: the maps as they are, then average-pooled to k x k for each k of `sizes` that is less than H and W
+//! n taps s and n keys t (B, C, H, W)
+//! levels: the maps as they are, then average-pooled to k x k for each k of `sizes` that is less than H and W
 //! L = Σ_taps [ Σ_i ½^i MSE(level i of s, level i of t) ] / Σ_i ½^i,   i = 0, 1, ... over the levels there are
 //!
-//! Chen, Liu, Zhao, Jia, "Distilling knowledge via knowledge review", CVPR 2021, section 3.3; sizes {4, 2, 1} and the weights are those of
-//! the authors' `hcl` and torchdistill's `HierarchicalContextLoss` (weight 1 to 8). The attention-based fusion that makes the taps belongs to
-//! the student's graph.
+//! Chen, Liu, Zhao, Jia, "Distilling knowledge via knowledge review", CVPR 2021; sizes {4, 2, 1} and the weights are
+//! those of the authors' `hcl` and torchdistill's `HierarchicalContextLoss` (weight 1 to 8). The attention-based fusion that makes
+//! the taps belongs to the student's graph.
 
 use std::num::NonZeroUsize;
 

@@ -4,9 +4,10 @@
 //! L = 1/(B·C·H·W) Σ ½ [(μ - t)² / v + ln v]
 //! dμ = (μ - t) / v / (B·C·H·W),  dρ = σ(ρ) Σ_hw ½ [1/v - (μ - t)² / v²] / (B·C·H·W)
 //!
-//! Ahn, Hu, Damianou, Lawrence, Dai, "Variational information distillation for knowledge transfer", CVPR 2019, equations 4 to 6; floor of the
-//! variance and reduction are the authors', RepDistiller's and torchdistill's. μ is the output of the regressor (three 1×1 convolutions), which
-//! belongs to the student's graph. ρ is one parameter a channel, repeated for each sample: the graph that repeats it sums its gradients.
+//! Ahn, Hu, Damianou, Lawrence, Dai, "Variational information distillation for knowledge transfer", CVPR 2019;
+//! floor of the variance and reduction are RepDistiller's and torchdistill's. μ is the output of the regressor (three 1×1
+//! convolutions), which belongs to the student's graph. ρ is one parameter a channel, repeated for each sample: the graph that
+//! repeats it sums its gradients.
 //! The variance begins at 5: ρ = [`Vid::rho`]`(5.0)`. The loss may be negative.
 
 use serde::Deserialize;
@@ -42,7 +43,8 @@ impl Loss for Vid {
         let (channels, pixels) = maps.s.channels_and_pixels();
         if rho.dims != [channels, 1, 1] || rho.samples() != maps.s.samples() {
             let why = format!(
-                "the first tap has {channels} channels and {} samples, and the second, ρ, the shape {:?} and {} samples; it is one value a channel: put connector = \"vid\" at the student's tap",
+                "the first tap has {channels} channels and {} samples, and the second, ρ, the shape {:?} and {} samples; \
+                 it is one value a channel: put connector = \"vid\" at the student's tap",
                 maps.s.samples(),
                 given.student[1].dims,
                 rho.samples()

@@ -140,7 +140,7 @@ for margin in [1.0, 0.5]:
 case("ab_features", 'kind = "ab"', [draw(2, 3, 2, 4)], [draw(2, 3, 2, 4)], paired(lambda p: mid_level.AltActTransferLoss(p, margin=1.0, reduction="mean")), "torchdistill AltActTransferLoss")
 
 
-# OFD: equations 1 to 4, written case by case as in the paper, not with the mask of the authors' program
+# OFD: written case by case as in the paper, not with the mask of the authors' program
 def ofd(margins=None):
     def loss(student, teacher):
         s, t = student[0], teacher[0]
@@ -155,9 +155,9 @@ def ofd(margins=None):
     return loss
 
 
-case("ofd_from_batch", 'kind = "ofd"', [draw(3, 4, 3, 3)], [draw(3, 4, 3, 3)], ofd(), "formula: ICCV 2019 equations 1 to 4")
-case("ofd_no_negatives", 'kind = "ofd"', [draw(2, 3, 2, 2)], [draw(2, 3, 2, 2).abs()], ofd(), "formula: ICCV 2019 equations 1 to 4")
-case("ofd_margins", 'kind = "ofd"\nmargins = [-0.25, -1.5, -0.75]', [draw(3, 3, 4, 2)], [draw(3, 3, 4, 2)], ofd([-0.25, -1.5, -0.75]), "formula: ICCV 2019 equations 1 to 4")
+case("ofd_from_batch", 'kind = "ofd"', [draw(3, 4, 3, 3)], [draw(3, 4, 3, 3)], ofd(), "formula: ICCV 2019, margin ReLU and partial L2")
+case("ofd_no_negatives", 'kind = "ofd"', [draw(2, 3, 2, 2)], [draw(2, 3, 2, 2).abs()], ofd(), "formula: ICCV 2019, margin ReLU and partial L2")
+case("ofd_margins", 'kind = "ofd"\nmargins = [-0.25, -1.5, -0.75]', [draw(3, 3, 4, 2)], [draw(3, 3, 4, 2)], ofd([-0.25, -1.5, -0.75]), "formula: ICCV 2019, margin ReLU and partial L2")
 
 # FT
 for p in [1, 2]:
