@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod connector;
 mod error;
 mod given;
 mod logits;
@@ -37,3 +38,5 @@ pub use maps::nst::Nst;
 pub use maps::ofd::{Ofd, batch_norm_margins};
 pub use maps::review_kd::ReviewKd;
 pub use maps::vid::Vid;
+// What stands between a tap and a loss
+pub use connector::{Between, Connector, ConnectorError, ConnectorShape, Initial, Parameter, initial_conv1x1};
