@@ -14,6 +14,7 @@ mod batch;
 mod error;
 mod given;
 mod logits;
+mod maps;
 mod method;
 
 // What a loss sees
@@ -24,3 +25,15 @@ pub use error::LossError;
 pub use given::{Evaluated, Loss};
 // The losses
 pub use method::{Method, Needs};
+// Their options over feature maps, and what a recipe needs to begin
+pub use maps::ab::Ab;
+pub use maps::at::{At, AtForm, AtTeacher};
+pub use maps::fitnets::Fitnets;
+pub use maps::fsp::{Fsp, FspForm};
+pub use maps::ft::{Ft, FtNorm};
+pub use maps::ickd::{Ickd, IckdReduction};
+pub use maps::matched::Resize;
+pub use maps::nst::Nst;
+pub use maps::ofd::{Ofd, batch_norm_margins};
+pub use maps::review_kd::ReviewKd;
+pub use maps::vid::Vid;

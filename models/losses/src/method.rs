@@ -5,6 +5,9 @@ use serde::Deserialize;
 use crate::error::LossError;
 use crate::given::Loss;
 use crate::logits::mse::LogitMse;
+use crate::maps::{
+    ab::Ab, at::At, fitnets::Fitnets, fsp::Fsp, ft::Ft, ickd::Ickd, nst::Nst, ofd::Ofd, review_kd::ReviewKd, vid::Vid,
+};
 
 /// What a loss reads, so that a recipe can be checked before anything runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +28,44 @@ pub struct Needs {
 pub enum Method {
     /// See [`LogitMse`].
     LogitMse(LogitMse),
+    // Over feature maps
+    /// See [`Fitnets`].
+    Fitnets(Fitnets),
+    /// See [`At`].
+    At(At),
+    /// See [`Fsp`].
+    Fsp(Fsp),
+    /// See [`Nst`].
+    Nst(Nst),
+    /// See [`Vid`].
+    Vid(Vid),
+    /// See [`Ab`].
+    Ab(Ab),
+    /// See [`Ofd`].
+    Ofd(Ofd),
+    /// See [`Ft`].
+    Ft(Ft),
+    /// See [`ReviewKd`].
+    ReviewKd(ReviewKd),
+    /// See [`Ickd`].
+    Ickd(Ickd),
 }
 
 /// Names of all losses, in the order of [`Method`].
-const KINDS: [&str; 1] = ["logit-mse"];
+const KINDS: [&str; 11] = [
+    "logit-mse",
+    // Over feature maps
+    "fitnets",
+    "at",
+    "fsp",
+    "nst",
+    "vid",
+    "ab",
+    "ofd",
+    "ft",
+    "review-kd",
+    "ickd",
+];
 
 impl Method {
     /// Read `kind` and options of a recipe's table; keys that belong to the recipe (`student`, `weight`, ...) are gone from it already.
@@ -47,6 +84,17 @@ impl Method {
     pub fn build(&self, _seed: u64) -> Box<dyn Loss> {
         match self {
             Method::LogitMse(loss) => Box::new(*loss),
+            // Over feature maps
+            Method::Fitnets(loss) => Box::new(*loss),
+            Method::At(loss) => Box::new(*loss),
+            Method::Fsp(loss) => Box::new(*loss),
+            Method::Nst(loss) => Box::new(*loss),
+            Method::Vid(loss) => Box::new(*loss),
+            Method::Ab(loss) => Box::new(*loss),
+            Method::Ofd(loss) => Box::new(loss.clone()),
+            Method::Ft(loss) => Box::new(*loss),
+            Method::ReviewKd(loss) => Box::new(loss.clone()),
+            Method::Ickd(loss) => Box::new(*loss),
         }
     }
 
@@ -54,6 +102,17 @@ impl Method {
     pub fn needs(&self) -> Needs {
         match self {
             Method::LogitMse(_) => Needs { student: 1, teacher: 1, labels: false, head: "logits:dense" },
+            // Over feature maps
+            Method::Fitnets(_) | Method::Nst(_) | Method::Ofd(_) | Method::Ft(_) | Method::Ickd(_) => {
+                Needs { student: 1, teacher: 1, labels: false, head: "feat" }
+            }
+            Method::At(loss) => Needs { student: 1, teacher: 1, labels: false, head: loss.head() },
+            Method::Fsp(_) => Needs { student: 2, teacher: 2, labels: false, head: "feat" },
+            Method::Vid(_) => Needs { student: 2, teacher: 1, labels: false, head: "feat" },
+            Method::Ab(_) => Needs { student: 1, teacher: 1, labels: false, head: "sign" },
+            Method::ReviewKd(loss) => {
+                Needs { student: loss.taps.get(), teacher: loss.taps.get(), labels: false, head: "feat" }
+            }
         }
     }
 }
