@@ -13,8 +13,10 @@
 mod batch;
 mod error;
 mod given;
+mod history;
 mod logits;
 mod method;
+mod options;
 
 // What a loss sees
 pub use batch::{Batch, TopKBatch};
