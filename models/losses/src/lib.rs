@@ -13,9 +13,11 @@
 mod batch;
 mod error;
 mod given;
+mod history;
 mod logits;
 mod maps;
 mod method;
+mod options;
 
 // What a loss sees
 pub use batch::{Batch, TopKBatch};
