@@ -14,9 +14,11 @@ mod batch;
 mod connector;
 mod error;
 mod given;
+mod history;
 mod logits;
 mod maps;
 mod method;
+mod options;
 
 // What a loss sees
 pub use batch::{Batch, TopKBatch};
