@@ -17,6 +17,7 @@ mod history;
 mod logits;
 mod method;
 mod options;
+mod relations;
 
 // What a loss sees
 pub use batch::{Batch, TopKBatch};

@@ -11,8 +11,15 @@ use crate::logits::dkd::Dkd;
 use crate::logits::kd::Kd;
 use crate::logits::logit_std::LogitStd;
 use crate::logits::mse::LogitMse;
+use crate::logits::skd::Skd;
 use crate::logits::virtual_teacher::VirtualTeacher;
 use crate::logits::wsld::Wsld;
+use crate::relations::cc::Cc;
+use crate::relations::irg::Irg;
+use crate::relations::pkt::Pkt;
+use crate::relations::rkd::Rkd;
+use crate::relations::sp::Sp;
+use crate::relations::srd::Srd;
 
 /// What a loss reads, so that a recipe can be checked before anything runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +58,20 @@ pub enum Method {
     VirtualTeacher(VirtualTeacher),
     /// See [`PsKd`].
     PsKd(PsKd),
+    /// See [`Skd`].
+    Skd(Skd),
+    /// See [`Sp`].
+    Sp(Sp),
+    /// See [`Rkd`].
+    Rkd(Rkd),
+    /// See [`Cc`].
+    Cc(Cc),
+    /// See [`Pkt`].
+    Pkt(Pkt),
+    /// See [`Irg`].
+    Irg(Irg),
+    /// See [`Srd`].
+    Srd(Srd),
 }
 
 /// Names of all losses, in the order of [`Method`].
@@ -65,6 +86,13 @@ const KINDS: &[&str] = &[
     "wsld",
     "virtual-teacher",
     "ps-kd",
+    "skd",
+    "sp",
+    "rkd",
+    "cc",
+    "pkt",
+    "irg",
+    "srd",
 ];
 
 impl Method {
@@ -93,6 +121,13 @@ impl Method {
             Method::Wsld(loss) => Box::new(*loss),
             Method::VirtualTeacher(loss) => Box::new(*loss),
             Method::PsKd(loss) => Box::new(*loss),
+            Method::Skd(loss) => Box::new(*loss),
+            Method::Sp(loss) => Box::new(*loss),
+            Method::Rkd(loss) => Box::new(*loss),
+            Method::Cc(loss) => Box::new(*loss),
+            Method::Pkt(loss) => Box::new(*loss),
+            Method::Irg(loss) => Box::new(*loss),
+            Method::Srd(loss) => Box::new(*loss),
         }
     }
 
@@ -104,9 +139,11 @@ impl Method {
             // Logits and vectors
             Method::Kd(loss) => of_one(false, if loss.noise.is_some() { "logits:dense" } else { "logits" }),
             Method::Dkd(_) | Method::Wsld(_) => of_one(true, "logits"),
-            Method::Dist(_) | Method::LogitStd(_) => of_one(false, "logits:dense"),
+            Method::Dist(_) | Method::LogitStd(_) | Method::Skd(_) => of_one(false, "logits:dense"),
             // The answers are the student's own, of an epoch ago
             Method::PsKd(_) => of_one(true, "logits:dense"),
+            Method::Sp(_) | Method::Rkd(_) | Method::Cc(_) | Method::Pkt(_) | Method::Srd(_) => of_one(false, "pooled"),
+            Method::Irg(loss) => Needs { student: loss.taps(), teacher: loss.taps(), labels: false, head: "pooled" },
             Method::CrossEntropy(_) | Method::VirtualTeacher(_) => {
                 Needs { student: 1, teacher: 0, labels: true, head: "" }
             }
