@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adversarial;
 mod batch;
 mod error;
 mod given;

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::adversarial::loss::Adversarial;
 use crate::error::LossError;
 use crate::given::Loss;
 use crate::history::ps_kd::PsKd;
@@ -15,6 +16,7 @@ use crate::logits::skd::Skd;
 use crate::logits::virtual_teacher::VirtualTeacher;
 use crate::logits::wsld::Wsld;
 use crate::relations::cc::Cc;
+use crate::relations::crd::Crd;
 use crate::relations::irg::Irg;
 use crate::relations::pkt::Pkt;
 use crate::relations::rkd::Rkd;
@@ -72,6 +74,10 @@ pub enum Method {
     Irg(Irg),
     /// See [`Srd`].
     Srd(Srd),
+    /// See [`Crd`].
+    Crd(Crd),
+    /// See [`Adversarial`].
+    Adversarial(Adversarial),
 }
 
 /// Names of all losses, in the order of [`Method`].
@@ -93,6 +99,8 @@ const KINDS: &[&str] = &[
     "pkt",
     "irg",
     "srd",
+    "crd",
+    "adversarial",
 ];
 
 impl Method {
@@ -128,6 +136,8 @@ impl Method {
             Method::Pkt(loss) => Box::new(*loss),
             Method::Irg(loss) => Box::new(*loss),
             Method::Srd(loss) => Box::new(*loss),
+            Method::Crd(loss) => Box::new(loss.seeded(seed)),
+            Method::Adversarial(loss) => Box::new(loss.seeded(seed)),
         }
     }
 
@@ -143,6 +153,9 @@ impl Method {
             // The answers are the student's own, of an epoch ago
             Method::PsKd(_) => of_one(true, "logits:dense"),
             Method::Sp(_) | Method::Rkd(_) | Method::Cc(_) | Method::Pkt(_) | Method::Srd(_) => of_one(false, "pooled"),
+            // The teacher's vector reaches it through a connector in the student's graph
+            Method::Crd(_) => Needs { student: 2, teacher: 0, labels: false, head: "pooled" },
+            Method::Adversarial(_) => of_one(false, "logits:dense"),
             Method::Irg(loss) => Needs { student: loss.taps(), teacher: loss.taps(), labels: false, head: "pooled" },
             Method::CrossEntropy(_) | Method::VirtualTeacher(_) => {
                 Needs { student: 1, teacher: 0, labels: true, head: "" }
