@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adversarial;
 mod batch;
 mod connector;
 mod error;
@@ -19,6 +20,7 @@ mod logits;
 mod maps;
 mod method;
 mod options;
+mod relations;
 
 // What a loss sees
 pub use batch::{Batch, TopKBatch};

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::adversarial::loss::Adversarial;
 use crate::error::LossError;
 use crate::given::Loss;
 use crate::history::ps_kd::PsKd;
@@ -11,11 +12,19 @@ use crate::logits::dkd::Dkd;
 use crate::logits::kd::Kd;
 use crate::logits::logit_std::LogitStd;
 use crate::logits::mse::LogitMse;
+use crate::logits::skd::Skd;
 use crate::logits::virtual_teacher::VirtualTeacher;
 use crate::logits::wsld::Wsld;
 use crate::maps::{
     ab::Ab, at::At, fitnets::Fitnets, fsp::Fsp, ft::Ft, ickd::Ickd, nst::Nst, ofd::Ofd, review_kd::ReviewKd, vid::Vid,
 };
+use crate::relations::cc::Cc;
+use crate::relations::crd::Crd;
+use crate::relations::irg::Irg;
+use crate::relations::pkt::Pkt;
+use crate::relations::rkd::Rkd;
+use crate::relations::sp::Sp;
+use crate::relations::srd::Srd;
 
 /// What a loss reads, so that a recipe can be checked before anything runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +62,24 @@ pub enum Method {
     VirtualTeacher(VirtualTeacher),
     /// See [`PsKd`].
     PsKd(PsKd),
+    /// See [`Skd`].
+    Skd(Skd),
+    /// See [`Sp`].
+    Sp(Sp),
+    /// See [`Rkd`].
+    Rkd(Rkd),
+    /// See [`Cc`].
+    Cc(Cc),
+    /// See [`Pkt`].
+    Pkt(Pkt),
+    /// See [`Irg`].
+    Irg(Irg),
+    /// See [`Srd`].
+    Srd(Srd),
+    /// See [`Crd`].
+    Crd(Crd),
+    /// See [`Adversarial`].
+    Adversarial(Adversarial),
     // Over feature maps
     /// See [`Fitnets`].
     Fitnets(Fitnets),
@@ -88,6 +115,15 @@ const KINDS: &[&str] = &[
     "wsld",
     "virtual-teacher",
     "ps-kd",
+    "skd",
+    "sp",
+    "rkd",
+    "cc",
+    "pkt",
+    "irg",
+    "srd",
+    "crd",
+    "adversarial",
     // Over feature maps
     "fitnets",
     "at",
@@ -127,6 +163,15 @@ impl Method {
             Method::Wsld(loss) => Box::new(*loss),
             Method::VirtualTeacher(loss) => Box::new(*loss),
             Method::PsKd(loss) => Box::new(*loss),
+            Method::Skd(loss) => Box::new(*loss),
+            Method::Sp(loss) => Box::new(*loss),
+            Method::Rkd(loss) => Box::new(*loss),
+            Method::Cc(loss) => Box::new(*loss),
+            Method::Pkt(loss) => Box::new(*loss),
+            Method::Irg(loss) => Box::new(*loss),
+            Method::Srd(loss) => Box::new(*loss),
+            Method::Crd(loss) => Box::new(loss.seeded(seed)),
+            Method::Adversarial(loss) => Box::new(loss.seeded(seed)),
             // Over feature maps
             Method::Fitnets(loss) => Box::new(*loss),
             Method::At(loss) => Box::new(*loss),
@@ -149,9 +194,14 @@ impl Method {
             // Logits and vectors
             Method::Kd(loss) => of_one(false, if loss.noise.is_some() { "logits:dense" } else { "logits" }),
             Method::Dkd(_) | Method::Wsld(_) => of_one(true, "logits"),
-            Method::Dist(_) | Method::LogitStd(_) => of_one(false, "logits:dense"),
+            Method::Dist(_) | Method::LogitStd(_) | Method::Skd(_) => of_one(false, "logits:dense"),
             // The answers are the student's own, of an epoch ago
             Method::PsKd(_) => of_one(true, "logits:dense"),
+            Method::Sp(_) | Method::Rkd(_) | Method::Cc(_) | Method::Pkt(_) | Method::Srd(_) => of_one(false, "pooled"),
+            // The teacher's vector reaches it through a connector in the student's graph
+            Method::Crd(_) => Needs { student: 2, teacher: 0, labels: false, head: "pooled" },
+            Method::Adversarial(_) => of_one(false, "logits:dense"),
+            Method::Irg(loss) => Needs { student: loss.taps(), teacher: loss.taps(), labels: false, head: "pooled" },
             Method::CrossEntropy(_) | Method::VirtualTeacher(_) => {
                 Needs { student: 1, teacher: 0, labels: true, head: "" }
             }

@@ -308,3 +308,146 @@ fn falls(text: &str, mut case: Case) {
     let after = loss_of(text, &case);
     assert!(after < before.loss, "{text}: {} to {after}", before.loss);
 }
+
+/// Losses over one vector a sample, for which student and teacher may differ in length.
+const OVER_VECTORS: [&str; 8] = [
+    "kind = \"sp\"",
+    "kind = \"rkd\"",
+    "kind = \"rkd\"\nangle = 0",
+    "kind = \"rkd\"\ndistance = 0\nangle = 1",
+    "kind = \"cc\"\nform = \"rbf\"",
+    "kind = \"cc\"\nform = \"rbf-root\"\ngamma = 0.2\norder = 3",
+    "kind = \"pkt\"",
+    "kind = \"irg\"\nvertices = 0\ntransformation = 0",
+];
+
+/// Those that compare value by value.
+const OVER_EQUAL_VECTORS: [&str; 7] = [
+    "kind = \"cc\"",
+    "kind = \"srd\"",
+    "kind = \"srd\"\nbatch_norm = false",
+    "kind = \"srd\"\nexponent = 2.5",
+    "kind = \"irg\"\ntransformation = 0",
+    "kind = \"skd\"",
+    "kind = \"skd\"\ntemperature = 1\ntikhonov = 0.3\ninstance = 0",
+];
+
+/// Values of both sides, of any length, shifted off the origin so that no direction is lost.
+fn vectors(samples: usize, of_student: &[usize], of_teacher: &[usize]) -> Case {
+    given(vec![batch(3, of_student, samples)], vec![batch(4, of_teacher, samples)])
+}
+
+fn two_taps(samples: usize) -> Case {
+    given(
+        vec![batch(3, &[4], samples), batch(5, &[4], samples)],
+        vec![batch(4, &[4], samples), batch(6, &[4], samples)],
+    )
+}
+
+#[test]
+fn gradients_over_vectors() {
+    for text in OVER_VECTORS {
+        check(&method(text), &vectors(5, &[4], &[6]));
+        check(&method(text), &vectors(4, &[2, 2, 1], &[3, 1, 2]));
+    }
+    for text in OVER_EQUAL_VECTORS {
+        check(&method(text), &vectors(5, &[4], &[4]));
+        check(&method(text), &vectors(3, &[2, 1, 2], &[2, 1, 2]));
+    }
+    check(&method("kind = \"irg\""), &two_taps(5));
+    check(&method("kind = \"irg\"\nvertices = 2\nedges = 0\ntransformation = 1"), &two_taps(4));
+}
+
+#[test]
+fn distances_and_angles_beyond_one_use_the_straight_part() {
+    // One outlier: its distance is many times the mean, and the teacher's is not
+    let mut case = vectors(5, &[3], &[3]);
+    case.student[0].sample_mut(0).iter_mut().for_each(|v| *v += 40.0);
+    check(&method("kind = \"rkd\""), &case);
+    // Opposite directions: cosines differ by nearly 2
+    let line = |values: [f64; 3]| Batch::new(&[2], values.iter().flat_map(|&v| [v, 0.1 * v * v]).collect());
+    check(&method("kind = \"rkd\""), &given(vec![line([0.0, 1.0, 2.0])], vec![line([1.0, 0.0, 2.5])]));
+}
+
+#[test]
+fn equal_vectors_zero_vectors_and_one_sample_give_finite_gradients() {
+    for text in OVER_VECTORS.iter().chain(&OVER_EQUAL_VECTORS) {
+        for samples in [1, 2, 4] {
+            for value in [0.0, 1.0] {
+                let constant = Batch::new(&[4], vec![value; 4 * samples]);
+                for (s, t) in [
+                    (constant.clone(), constant.clone()),
+                    (constant.clone(), batch(4, &[4], samples)),
+                    (batch(3, &[4], samples), constant.clone()),
+                    (batch(3, &[4], samples), batch(3, &[4], samples)),
+                ] {
+                    assert_finite(text, &given(vec![s], vec![t]));
+                }
+            }
+        }
+    }
+    for samples in [1, 3] {
+        let mut case = two_taps(samples);
+        assert_finite("kind = \"irg\"", &case);
+        case.student[0] = case.student[1].clone();
+        assert_finite("kind = \"irg\"", &case);
+    }
+}
+
+#[test]
+fn a_small_step_against_the_gradient_lowers_the_loss_over_vectors() {
+    OVER_VECTORS.iter().for_each(|text| falls(text, vectors(5, &[4], &[6])));
+    OVER_EQUAL_VECTORS.iter().for_each(|text| falls(text, vectors(5, &[4], &[4])));
+    falls("kind = \"irg\"", two_taps(5));
+}
+
+#[test]
+fn sp_of_two_unlike_samples_against_two_alike_is_the_closed_form() {
+    let case =
+        given(vec![Batch::new(&[2], vec![1.0, 0.0, 0.0, 1.0])], vec![Batch::new(&[2], vec![1.0, 1.0, 1.0, 1.0])]);
+    near(loss_of("kind = \"sp\"", &case), (2.0 - 2f64.sqrt()) / 2.0, 1e-12);
+    near(loss_of("kind = \"sp\"", &case), 0.2928932188, 1e-10);
+}
+
+#[test]
+fn relations_do_not_see_what_they_should_not() {
+    let t = batch(4, &[2], 5);
+    // Turned by 0.7, three times as large, moved
+    let turned: Vec<f64> = (0..5)
+        .flat_map(|b| {
+            let (x, y) = (t.sample(b)[0], t.sample(b)[1]);
+            let (sin, cos) = 0.7f64.sin_cos();
+            [3.0 * (cos * x - sin * y) + 5.0, 3.0 * (sin * x + cos * y) - 2.0]
+        })
+        .collect();
+    let moved = given(vec![Batch::new(&[2], turned)], vec![t.clone()]);
+    for text in ["kind = \"rkd\"", "kind = \"irg\"\nvertices = 0\ntransformation = 0"] {
+        near(loss_of(text, &moved), 0.0, 1e-12);
+    }
+    let mut longer = t.clone();
+    (0..5).for_each(|b| longer.sample_mut(b).iter_mut().for_each(|v| *v *= (b + 1) as f64));
+    let longer = given(vec![longer], vec![t.clone()]);
+    // ε is added to the length
+    near(loss_of("kind = \"pkt\"", &longer), 0.0, 1e-8);
+    near(loss_of("kind = \"cc\"\nform = \"rbf\"", &longer), 0.0, 1e-12);
+    let mirrored = given(vec![Batch::new(&[2], t.values.iter().map(|v| -v).collect())], vec![t]);
+    for text in ["kind = \"cc\"\nform = \"rbf-root\"", "kind = \"sp\"", "kind = \"pkt\""] {
+        near(loss_of(text, &mirrored), 0.0, 1e-12);
+    }
+    for form in ["rbf", "rbf-root"] {
+        assert!(loss_of(&format!("kind = \"cc\"\nform = \"{form}\""), &vectors(4, &[3], &[3])) > 1e-6);
+    }
+}
+
+#[test]
+fn shapes_that_do_not_fit_name_a_connector() {
+    for text in ["kind = \"cc\"", "kind = \"srd\"", "kind = \"irg\"\ntransformation = 0"] {
+        let error = error_of(text, &vectors(3, &[4], &[6])).to_string();
+        assert!(error.contains("[4]") && error.contains("[6]") && error.contains("connector"), "{error}");
+    }
+    let mut case = two_taps(3);
+    case.student[0] = batch(3, &[5], 3);
+    assert!(error_of("kind = \"irg\"", &case).to_string().contains("transformation = 0"));
+    let error = error_of("kind = \"irg\"", &vectors(3, &[4], &[4])).to_string();
+    assert!(error.contains("2 taps"), "{error}");
+}

@@ -7,6 +7,7 @@ pub(crate) mod kd;
 pub(crate) mod logit_std;
 pub(crate) mod mse;
 pub(crate) mod noise;
+pub(crate) mod skd;
 pub(crate) mod soft;
 pub(crate) mod target;
 pub(crate) mod virtual_teacher;
