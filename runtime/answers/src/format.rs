@@ -7,7 +7,7 @@ use limbeck_files::FileError;
 use serde::{Deserialize, Serialize};
 
 use crate::card::Card;
-use crate::image::View;
+use crate::view::View;
 
 /// First bytes of an answers file.
 pub const MAGIC: [u8; 8] = *b"LBANSWER";

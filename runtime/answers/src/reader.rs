@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::format::{AnswersError, BLOCK, END, Expected, HEADER, Header, HeaderError, Manifest};
-use crate::image::View;
+use crate::view::View;
 
 /// An answers file in memory, every byte of it checked.
 #[derive(Debug)]
@@ -180,7 +180,7 @@ mod tests {
     use crate::writer::AnswersWriter;
 
     fn logits(sample: u64, view: View, classes: usize) -> Vec<f32> {
-        let mut s = Stream::new(3, sample, view as u32);
+        let mut s = Stream::new(3, sample, (view == View::Flip) as u32);
         (0..classes).map(|_| (s.next_u32() as f32 / 2.0_f32.powi(31) - 1.0) * 20.0).collect()
     }
 
