@@ -107,6 +107,13 @@ impl Answers {
                 return mismatch(field, &format!("sha256 {have} ({name})"), &format!("sha256 {want}"));
             }
         }
+        if let Some(want) = &expected.augment_sha256 {
+            let have = m.augment.as_ref().map(|recipe| recipe.sha256());
+            if have.as_ref() != Some(want) {
+                let have = have.map_or("no drawn views".into(), |sha256| format!("sha256 {sha256}"));
+                return mismatch("augment", &have, &format!("sha256 {want}"));
+            }
+        }
         match &expected.labels {
             Some(want) if *want != m.card.labels => {
                 let list = |labels: &[String]| format!("{} labels [{}]", labels.len(), labels.join(", "));
@@ -278,9 +285,13 @@ mod tests {
 
     #[test]
     fn answers_for_something_else_are_refused_by_field() {
-        let answers = open(&write(manifest(HeadKind::DenseF16))).unwrap();
+        let mut m = manifest(HeadKind::DenseF16);
+        m.views.push(View::Drawn(0));
+        m.augment = crate::Augment::preset("light", 0).ok();
+        let answers = open(&write(m)).unwrap();
         let m = answers.manifest().clone();
         let right = Expected {
+            augment_sha256: m.augment.map(|recipe| recipe.sha256()),
             teacher_sha256: Some(m.teacher.sha256),
             card_sha256: Some(m.card_sha256),
             dataset_sha256: Some(m.dataset.sha256),
@@ -293,6 +304,7 @@ mod tests {
             ("teacher", Expected { teacher_sha256: other(), ..right.clone() }),
             ("teacher card", Expected { card_sha256: other(), ..right.clone() }),
             ("data set", Expected { dataset_sha256: other(), ..right.clone() }),
+            ("augment", Expected { augment_sha256: other(), ..right.clone() }),
             ("labels", Expected { labels: Some(vec!["b".into(), "a".into(), "c".into()]), ..right.clone() }),
         ];
         for (name, wrong) in cases {
