@@ -310,6 +310,8 @@ fn options_that_cannot_be_are_refused() {
         assert!(error.contains(named), "{error}");
     }
     let case = given(vec![batch(1, &[3, 2, 2], 2)], vec![batch(2, &[3, 2, 2], 2)]);
+    let error = refused("kind = \"ofd\"\nmargins = [-1.0, nan, -1.0]", &case);
+    assert!(error.contains("finite"), "{error}");
     let error = refused("kind = \"ofd\"\nmargins = [-1.0]", &case);
     assert!(error.contains("3 channels"), "{error}");
     let error = refused("kind = \"review-kd\"", &case);
