@@ -12,8 +12,8 @@
 //! | `vid`     | μ (C', H, W) and ρ (C')        | first (M, C, 1, 1), relu, second (M, M, 1, 1), relu, third (C', M, 1, 1); rho (C') |
 //! | `abf`     | (C', H', W') and passed on (M, H, W) | see [`Connector::Abf`] |
 //!
-//! Only shapes and initial weights are here; graphs are made by whoever trains. Convolutions have a bias and no batch normalisation: a student
-//! is trained with its normalisations folded, and behind a convolution one folds into weight and bias.
+//! Only shapes and initial weights are here; graphs are made by whoever trains. Convolutions have a bias and no batch
+//! normalisation: a student is trained with its normalisations folded, and behind a convolution one folds into weight and bias.
 //!
 //! Weights are He's (Kaiming) normal, deviation √(2 / fan-in), by counter: an element depends on seed, name and index and nothing else
 //! (He, Zhang, Ren, Sun, "Delving deep into rectifiers", ICCV 2015). Biases are 0, ρ is that of variance 5 (`vid`'s authors).

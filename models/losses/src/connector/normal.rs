@@ -3,8 +3,8 @@
 //! element i of `name` under `seed`: u, v from the two words of pair ⌊i/2⌋ of the stream (seed ⊕ hash(name), pair)
 //! z = √(-2 ln u) · cos 2πv for even i, sin 2πv for odd i;  u = (word + ½) / 2³², v = word / 2³²
 //!
-//! Box, Muller, "A note on the generation of random normal deviates", 1958. |z| < 6.77. The standard library's `ln`, `sin` and `cos` are the
-//! platform's and differ in the last bit; the ones here are sums and products (and IEEE square roots) in a fixed order.
+//! Box, Muller, "A note on the generation of random normal deviates", 1958. |z| < 6.77. The standard library's `ln`, `sin` and `cos`
+//! are the platform's and differ in the last bit; the ones here are sums, products and IEEE square roots in a fixed order.
 
 use limbeck_answers::rng::Stream;
 

@@ -19,6 +19,7 @@ use super::pool::{average, average_backward, chw};
 use crate::batch::Batch;
 use crate::error::LossError;
 use crate::given::{Evaluated, Given, Loss};
+use crate::options::not_negative;
 
 const KIND: &str = "ab";
 
@@ -26,7 +27,8 @@ const KIND: &str = "ab";
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ab {
-    /// m
+    /// m, 0 or more.
+    #[serde(deserialize_with = "not_negative")]
     pub margin: f64,
     /// Where heights or widths differ. Only the student's map can be pooled: signs have no mean.
     pub resize: Resize,
@@ -40,10 +42,6 @@ impl Default for Ab {
 
 impl Loss for Ab {
     fn evaluate(&mut self, given: &Given<'_>) -> Result<Evaluated, LossError> {
-        if !(self.margin >= 0.0 && self.margin.is_finite()) {
-            let why = format!("margin = {}, and a margin is 0 or more; the paper has 1", self.margin);
-            return Err(LossError::Options { kind: KIND, why });
-        }
         let (s, t) = (student(KIND, given, 0)?, teacher(KIND, given, 0)?);
         same_channels(KIND, &s, &t)?;
         let ([_, s_h, s_w], [_, t_h, t_w]) = (chw(&s), chw(&t));

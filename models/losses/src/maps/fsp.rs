@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::matched::{student, teacher};
 use super::pool::{average, average_backward, chw, maximum, maximum_backward};
+use super::vector::{add, dot};
 use crate::batch::Batch;
 use crate::error::LossError;
 use crate::given::{Evaluated, Given, Loss};
@@ -127,7 +128,7 @@ impl<'a> Flow<'a> {
         for b in 0..first.samples() {
             for f_1 in first.sample(b).chunks_exact(pixels) {
                 for f_2 in second.sample(b).chunks_exact(pixels) {
-                    g.push(f_1.iter().zip(f_2).map(|(a, b)| a * b).sum::<f64>() / pixels as f64);
+                    g.push(dot(f_1, f_2) / pixels as f64);
                 }
             }
         }
@@ -140,14 +141,17 @@ impl<'a> Flow<'a> {
         let pixels = first.channels_and_pixels().1;
         let (mut d_1, mut d_2) = (first.zeros_like(), second.zeros_like());
         for b in 0..first.samples() {
-            let mut dg_b = dg.sample(b).iter().map(|d| d / pixels as f64);
-            for (f_1, d_1) in first.sample(b).chunks_exact(pixels).zip(d_1.sample_mut(b).chunks_exact_mut(pixels)) {
-                let seconds = second.sample(b).chunks_exact(pixels).zip(d_2.sample_mut(b).chunks_exact_mut(pixels));
-                for ((f_2, d_2), d) in seconds.zip(dg_b.by_ref()) {
-                    for i in 0..pixels {
-                        d_1[i] += d * f_2[i];
-                        d_2[i] += d * f_1[i];
-                    }
+            // G = F₁ F₂ᵀ / pixels:  dF₁ = dG F₂ / pixels,  dF₂ = dGᵀ F₁ / pixels
+            let dg_b = dg.sample(b);
+            let columns = second.dims[0];
+            for (d_1, dg_row) in d_1.sample_mut(b).chunks_exact_mut(pixels).zip(dg_b.chunks_exact(columns)) {
+                for (f_2, d) in second.sample(b).chunks_exact(pixels).zip(dg_row) {
+                    add(d_1, d / pixels as f64, f_2);
+                }
+            }
+            for (column, d_2) in d_2.sample_mut(b).chunks_exact_mut(pixels).enumerate() {
+                for (f_1, dg_row) in first.sample(b).chunks_exact(pixels).zip(dg_b.chunks_exact(columns)) {
+                    add(d_2, dg_row[column] / pixels as f64, f_1);
                 }
             }
         }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::matched::{same_channels, student, teacher};
 use super::normalize::{normalize, normalize_backward};
+use super::vector::{add, dot};
 use crate::batch::Batch;
 use crate::error::LossError;
 use crate::given::{Evaluated, Given, Loss};
@@ -60,8 +61,7 @@ impl Loss for Ickd {
             // E = F Fᵀ:  dF = (dE + dEᵀ) F
             for (i, d) in ds.sample_mut(b).chunks_exact_mut(pixels).enumerate() {
                 for (j, f) in s.sample(b).chunks_exact(pixels).enumerate() {
-                    let by = de[i * channels + j] + de[j * channels + i];
-                    d.iter_mut().zip(f).for_each(|(d, f)| *d += by * f);
+                    add(d, de[i * channels + j] + de[j * channels + i], f);
                 }
             }
         }
@@ -72,9 +72,14 @@ impl Loss for Ickd {
 /// Ê of sample `b`, and what the lengths of its rows were.
 fn correlation(x: &Batch, b: usize) -> (Vec<f64>, Vec<f64>) {
     let (channels, pixels) = x.channels_and_pixels();
-    let rows = || x.sample(b).chunks_exact(pixels);
-    let dot = |(x, y): (&[f64], &[f64])| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-    let mut e: Vec<f64> = rows().flat_map(|x| rows().map(move |y| (x, y))).map(dot).collect();
+    let row = |i: usize| &x.sample(b)[i * pixels..][..pixels];
+    let mut e = vec![0.0; channels * channels];
+    for i in 0..channels {
+        for j in i..channels {
+            let product = dot(row(i), row(j));
+            (e[i * channels + j], e[j * channels + i]) = (product, product);
+        }
+    }
     let norms = e.chunks_exact_mut(channels).map(normalize).collect();
     (e, norms)
 }

@@ -12,4 +12,5 @@ pub(crate) mod nst;
 pub(crate) mod ofd;
 mod pool;
 pub(crate) mod review_kd;
+mod vector;
 pub(crate) mod vid;

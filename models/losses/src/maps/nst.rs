@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::matched::{Matched, Resize};
 use super::normalize::{normalize, normalize_backward};
+use super::vector::{add, dot};
 use crate::error::LossError;
 use crate::given::{Evaluated, Given, Loss};
 
@@ -41,13 +42,22 @@ impl Loss for Nst {
             }
             let dq = ds.sample_mut(b);
             // d k(x, y) / dx = 2 (x·y) y, and each pair of the student's is met twice
-            let own = kernels(&q_s, &q_s, pixels, |x, dot, q| {
-                add(&mut dq[x * pixels..][..pixels], 4.0 * dot / (c_s * c_s * samples as f64), q);
+            let (by_own, by_both) = (4.0 / (c_s * c_s * samples as f64), -4.0 / (c_s * c_t * samples as f64));
+            let own = kernels_within(&q_s, pixels, |i, j, product| {
+                add(&mut dq[i * pixels..][..pixels], by_own * product, &q_s[j * pixels..]);
+                if i != j {
+                    add(&mut dq[j * pixels..][..pixels], by_own * product, &q_s[i * pixels..]);
+                }
             });
-            let both = kernels(&q_s, &q_t, pixels, |x, dot, q| {
-                add(&mut dq[x * pixels..][..pixels], -4.0 * dot / (c_s * c_t * samples as f64), q);
-            });
-            let theirs = kernels(&q_t, &q_t, pixels, |_, _, _| {});
+            let mut both = 0.0;
+            for (q_s, dq) in q_s.chunks_exact(pixels).zip(dq.chunks_exact_mut(pixels)) {
+                for q_t in q_t.chunks_exact(pixels) {
+                    let product = dot(q_s, q_t);
+                    both += product * product;
+                    add(dq, by_both * product, q_t);
+                }
+            }
+            let theirs = kernels_within(&q_t, pixels, |_, _, _| {});
             let discrepancy = own / (c_s * c_s) + theirs / (c_t * c_t) - 2.0 * both / (c_s * c_t);
             loss += discrepancy.max(0.0) / samples as f64;
             for ((dq, q), &norm) in dq.chunks_exact_mut(pixels).zip(q_s.chunks_exact(pixels)).zip(&norms) {
@@ -58,20 +68,17 @@ impl Loss for Nst {
     }
 }
 
-/// ΣΣ k(x, y) over the channels of both; `visit` gets the number of x, x·y, and y.
-fn kernels(x: &[f64], y: &[f64], pixels: usize, mut visit: impl FnMut(usize, f64, &[f64])) -> f64 {
+/// ΣΣ k(q_i, q_j) over all pairs of channels; `visit` gets i, j ≥ i and the product of both.
+fn kernels_within(q: &[f64], pixels: usize, mut visit: impl FnMut(usize, usize, f64)) -> f64 {
+    let channel = |i: usize| &q[i * pixels..][..pixels];
+    let channels = q.len() / pixels;
     let mut sum = 0.0;
-    for (i, x) in x.chunks_exact(pixels).enumerate() {
-        for y in y.chunks_exact(pixels) {
-            let dot: f64 = x.iter().zip(y).map(|(x, y)| x * y).sum();
-            sum += dot * dot;
-            visit(i, dot, y);
+    for i in 0..channels {
+        for j in i..channels {
+            let product = dot(channel(i), channel(j));
+            sum += if i == j { 1.0 } else { 2.0 } * product * product;
+            visit(i, j, product);
         }
     }
     sum
-}
-
-/// to += by · from
-fn add(to: &mut [f64], by: f64, from: &[f64]) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to += by * from);
 }

@@ -40,7 +40,7 @@ pub(super) fn average(x: &Batch, h: usize, w: usize) -> Batch {
     let mut y = Batch { dims: vec![c, h, w], values: vec![0.0; planes * h * w] };
     windows(planes, [from_h, from_w], [h, w], |at, plane, rows, columns| {
         let area = (rows.len() * columns.len()) as f64;
-        let sum: f64 = rows.flat_map(|r| &x.values[plane + r * from_w..][columns.clone()]).sum();
+        let sum: f64 = rows.map(|r| x.values[plane + r * from_w..][columns.clone()].iter().sum::<f64>()).sum();
         y.values[at] = sum / area;
     });
     y
