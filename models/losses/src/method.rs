@@ -15,6 +15,9 @@ use crate::logits::mse::LogitMse;
 use crate::logits::skd::Skd;
 use crate::logits::virtual_teacher::VirtualTeacher;
 use crate::logits::wsld::Wsld;
+use crate::maps::{
+    ab::Ab, at::At, fitnets::Fitnets, fsp::Fsp, ft::Ft, ickd::Ickd, nst::Nst, ofd::Ofd, review_kd::ReviewKd, vid::Vid,
+};
 use crate::relations::cc::Cc;
 use crate::relations::crd::Crd;
 use crate::relations::irg::Irg;
@@ -42,7 +45,6 @@ pub struct Needs {
 pub enum Method {
     /// See [`LogitMse`].
     LogitMse(LogitMse),
-
     // Logits and vectors
     /// See [`Kd`].
     Kd(Kd),
@@ -78,6 +80,27 @@ pub enum Method {
     Crd(Crd),
     /// See [`Adversarial`].
     Adversarial(Adversarial),
+    // Over feature maps
+    /// See [`Fitnets`].
+    Fitnets(Fitnets),
+    /// See [`At`].
+    At(At),
+    /// See [`Fsp`].
+    Fsp(Fsp),
+    /// See [`Nst`].
+    Nst(Nst),
+    /// See [`Vid`].
+    Vid(Vid),
+    /// See [`Ab`].
+    Ab(Ab),
+    /// See [`Ofd`].
+    Ofd(Ofd),
+    /// See [`Ft`].
+    Ft(Ft),
+    /// See [`ReviewKd`].
+    ReviewKd(ReviewKd),
+    /// See [`Ickd`].
+    Ickd(Ickd),
 }
 
 /// Names of all losses, in the order of [`Method`].
@@ -101,6 +124,17 @@ const KINDS: &[&str] = &[
     "srd",
     "crd",
     "adversarial",
+    // Over feature maps
+    "fitnets",
+    "at",
+    "fsp",
+    "nst",
+    "vid",
+    "ab",
+    "ofd",
+    "ft",
+    "review-kd",
+    "ickd",
 ];
 
 impl Method {
@@ -138,6 +172,17 @@ impl Method {
             Method::Srd(loss) => Box::new(*loss),
             Method::Crd(loss) => Box::new(loss.seeded(seed)),
             Method::Adversarial(loss) => Box::new(loss.seeded(seed)),
+            // Over feature maps
+            Method::Fitnets(loss) => Box::new(*loss),
+            Method::At(loss) => Box::new(*loss),
+            Method::Fsp(loss) => Box::new(*loss),
+            Method::Nst(loss) => Box::new(*loss),
+            Method::Vid(loss) => Box::new(*loss),
+            Method::Ab(loss) => Box::new(*loss),
+            Method::Ofd(loss) => Box::new(loss.clone()),
+            Method::Ft(loss) => Box::new(*loss),
+            Method::ReviewKd(loss) => Box::new(loss.clone()),
+            Method::Ickd(loss) => Box::new(*loss),
         }
     }
 
@@ -159,6 +204,17 @@ impl Method {
             Method::Irg(loss) => Needs { student: loss.taps(), teacher: loss.taps(), labels: false, head: "pooled" },
             Method::CrossEntropy(_) | Method::VirtualTeacher(_) => {
                 Needs { student: 1, teacher: 0, labels: true, head: "" }
+            }
+            // Over feature maps
+            Method::Fitnets(_) | Method::Nst(_) | Method::Ofd(_) | Method::Ft(_) | Method::Ickd(_) => {
+                Needs { student: 1, teacher: 1, labels: false, head: "feat" }
+            }
+            Method::At(loss) => Needs { student: 1, teacher: 1, labels: false, head: loss.head() },
+            Method::Fsp(_) => Needs { student: 2, teacher: 2, labels: false, head: "feat" },
+            Method::Vid(_) => Needs { student: 2, teacher: 1, labels: false, head: "feat" },
+            Method::Ab(_) => Needs { student: 1, teacher: 1, labels: false, head: "sign" },
+            Method::ReviewKd(loss) => {
+                Needs { student: loss.taps.get(), teacher: loss.taps.get(), labels: false, head: "feat" }
             }
         }
     }

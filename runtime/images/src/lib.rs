@@ -11,6 +11,7 @@ mod error;
 pub mod folder;
 pub mod memory;
 pub mod parallel;
+pub mod views;
 mod watch;
 
 use limbeck_answers::Image;
@@ -20,6 +21,8 @@ pub use error::DataError;
 // Where samples come from
 pub use folder::{FolderOptions, ImageFolder, OnCorrupt, SizeExample, Skipped};
 pub use memory::MemoryDataset;
+// What is shown of them
+pub use views::{Labels, Mixed, Viewed};
 // What a long stage tells
 pub use watch::{Unwatched, Watch};
 

@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod adaptation;
+mod comparison;
 mod json;
 mod lookup;
 mod numbers;
@@ -33,6 +34,7 @@ pub mod html;
 
 // The record.
 pub use adaptation::{Adaptation, BeforeAfter, Score};
+pub use comparison::{ComparedRecipe, ComparedRun, Comparison, FailedRun};
 pub use schema::{
     Accuracy, Agent, Board, Bundle, FloatNode, KeyValue, Latency, Model, Quantization, QuantizationLoss, Report,
     SCHEMA_VERSION, Sensitivity, Size, Source, Training, Verdict, Window,

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::adaptation::Adaptation;
+use crate::comparison::Comparison;
 
 /// The version of the JSON this build writes, and the newest it reads.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -35,6 +36,9 @@ pub struct Report {
     /// The fine-distillation, if this run did one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub training: Option<Training>,
+    /// Recipes side by side, if they were compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
     /// What a board made of its student, if one adapted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adaptation: Option<Adaptation>,
@@ -144,6 +148,9 @@ pub struct Training {
     pub learning_rate: f64,
     /// Temperature of the soft targets.
     pub temperature: f64,
+    /// Name of the recipe; none where it was soft labels alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
     /// Training samples.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub samples: Option<u64>,
