@@ -153,8 +153,12 @@ impl CrdLoss {
         let (len, temperature) = (u.len(), self.options.temperature);
         let bank = &mut self.banks[bank];
         let score = |u_b: &[f64], slot: usize| {
-            let product: f64 = u_b.iter().zip(bank.row(slot, len)).map(|(u, &m)| u * m as f64).sum();
-            (product / temperature).exp()
+            // As `rows::dot`, of f64 and f32
+            let mut sums = [0.0; 8];
+            for (u, m) in u_b.chunks(8).zip(bank.row(slot, len).chunks(8)) {
+                sums.iter_mut().zip(u).zip(m).for_each(|((sum, u), &m)| *sum += u * m as f64);
+            }
+            (sums.iter().sum::<f64>() / temperature).exp()
         };
         let rows = slots.iter().zip(negatives).enumerate();
         let scores: Vec<Vec<f64>> = rows
