@@ -7,6 +7,9 @@
 //! A [`Method`] is a loss as a recipe names it: `kind = "dkd"` and its options, strictly read. To add one: a file with the formula, a
 //! variant of [`Method`], a golden case of somebody else's implementation beside its script in `tests/golden`, a case of the suite that
 //! compares every gradient with finite differences in `tests/finite_differences.rs`.
+//!
+//! `logits` compares what both sides say of a sample, `maps` their feature maps, `relations` how samples of a batch lie to each other;
+//! `history` has the student's own past as teacher, `adversarial` a network that tells both sides apart.
 
 #![forbid(unsafe_code)]
 
@@ -30,6 +33,27 @@ pub use error::LossError;
 pub use given::{Evaluated, Loss};
 // The losses
 pub use method::{Method, Needs};
+// Their options over logits and vectors
+pub use adversarial::loss::{Adversarial, Game, Seen};
+pub use history::ps_kd::PsKd;
+pub use logits::cross_entropy::CrossEntropy;
+pub use logits::dist::Dist;
+pub use logits::dkd::Dkd;
+pub use logits::kd::Kd;
+pub use logits::logit_std::LogitStd;
+pub use logits::mse::LogitMse;
+pub use logits::noise::Noise;
+pub use logits::skd::Skd;
+pub use logits::target::Tail;
+pub use logits::virtual_teacher::{Softening, VirtualTeacher};
+pub use logits::wsld::Wsld;
+pub use relations::cc::{Cc, Congruence};
+pub use relations::crd::Crd;
+pub use relations::irg::Irg;
+pub use relations::pkt::Pkt;
+pub use relations::rkd::Rkd;
+pub use relations::sp::{Norm, Sp};
+pub use relations::srd::Srd;
 // Their options over feature maps, and what a recipe needs to begin
 pub use maps::ab::Ab;
 pub use maps::at::{At, AtForm, AtTeacher};

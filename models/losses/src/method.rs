@@ -255,4 +255,41 @@ mod tests {
         assert!(error.contains("logit-mse") && error.contains("temprature"), "{error}");
         assert!(parse("weight = 1").unwrap_err().to_string().contains("kind"));
     }
+
+    #[test]
+    fn every_loss_has_defaults_and_says_what_it_needs() {
+        for kind in KINDS {
+            let method = parse(&format!("kind = \"{kind}\"")).unwrap_or_else(|e| panic!("{kind}: {e}"));
+            let needs = method.needs();
+            assert!(needs.student > 0 && (needs.teacher > 0 || needs.labels || !needs.head.is_empty()), "{kind}");
+            assert_eq!(nearest(kind), *kind);
+            let error = parse(&format!("kind = \"{kind}\"\nno_such_option = 1")).unwrap_err().to_string();
+            assert!(error.contains(kind) && error.contains("no_such_option"), "{kind}: {error}");
+            method.build(1);
+        }
+    }
+
+    #[test]
+    fn values_that_an_option_cannot_take_are_named() {
+        for (text, why) in [
+            ("kind = \"kd\"\ntemperature = 0", "the number 0 must be above 0"),
+            ("kind = \"kd\"\ntail = \"cut\"", "`bucket`, `uniform`, `renormalise`"),
+            ("kind = \"kd\"\nnoise = { fraction = 2 }", "the number 2 must be from 0 to 1"),
+            ("kind = \"kd\"\nnoise = { variances = 2 }", "variances"),
+            ("kind = \"rkd\"\nangle = -1", "the number -1 must be 0 or above"),
+            ("kind = \"crd\"\nmomentum = 1.5", "from 0 to 1"),
+            ("kind = \"cc\"\nform = \"gauss\"", "`difference`, `rbf`, `rbf-root`"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_a_loss_needs_follows_its_options() {
+        assert_eq!(parse("kind = \"kd\"").unwrap().needs().head, "logits");
+        assert_eq!(parse("kind = \"kd\"\nnoise = {}").unwrap().needs().head, "logits:dense");
+        assert_eq!(parse("kind = \"irg\"").unwrap().needs().student, 2);
+        assert_eq!(parse("kind = \"irg\"\ntransformation = 0").unwrap().needs().teacher, 1);
+    }
 }

@@ -72,7 +72,8 @@ fn near(a: f64, b: f64, within: f64) {
 }
 
 /// Losses over logits whose gradient is that of the loss, with options.
-const OVER_LOGITS: [&str; 18] = [
+const OVER_LOGITS: [&str; 19] = [
+    "kind = \"logit-mse\"",
     "kind = \"kd\"",
     "kind = \"kd\"\ntemperature = 1",
     "kind = \"kd\"\ntemperature = 2\ntail = \"uniform\"",
@@ -310,8 +311,9 @@ fn falls(text: &str, mut case: Case) {
 }
 
 /// Losses over one vector a sample, for which student and teacher may differ in length.
-const OVER_VECTORS: [&str; 8] = [
+const OVER_VECTORS: [&str; 9] = [
     "kind = \"sp\"",
+    "kind = \"sp\"\nnorm = \"l1\"",
     "kind = \"rkd\"",
     "kind = \"rkd\"\nangle = 0",
     "kind = \"rkd\"\ndistance = 0\nangle = 1",

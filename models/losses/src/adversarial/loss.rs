@@ -225,3 +225,52 @@ impl Adversarial {
         (loss, dx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn numbers(value: &Value) -> Vec<f64> {
+        value.as_array().expect("an array").iter().map(|v| v.as_f64().expect("a number")).collect()
+    }
+
+    fn assert_near(what: &str, found: &[f64], expected: &[f64]) {
+        assert_eq!(found.len(), expected.len(), "{what}");
+        let largest = expected.iter().fold(0.0f64, |m, e| m.max(e.abs()));
+        for (f, e) in found.iter().zip(expected) {
+            assert!((f - e).abs() <= 1e-9 * largest, "{what}: {f}, and {e} by torch");
+        }
+    }
+
+    /// The discriminator's loss with its penalty and their gradient, three steps of Adam, and the student's gradient, by PyTorch
+    /// (`tests/golden/logits.py`).
+    #[test]
+    fn both_sides_of_the_game_are_those_of_torch() {
+        let golden: Value = serde_json::from_str(include_str!("../../tests/golden/logits.json")).expect("JSON");
+        for golden in golden["adversarial"].as_array().expect("games") {
+            let form = golden["form"].as_str().expect("a form");
+            let text = format!("form = \"{form}\"\ninput = \"raw\"\nhidden = [8, 5]");
+            let options: Adversarial = toml::from_str(&text).expect("options");
+            let side = |name: &str| Batch::new(&[6], numbers(&golden[name]["values"]));
+            let (fake, real) = (side("student"), side("teacher"));
+            let mut net = Discriminator::new(6, &options.hidden, 1);
+            let weights: Vec<f64> =
+                golden["parameters"].as_array().expect("parameters").iter().flat_map(numbers).collect();
+            assert_eq!(net.parameters().count(), weights.len());
+            net.parameters_mut().zip(&weights).for_each(|(p, w)| *p = *w);
+
+            let (loss, grads) = options.discriminate(&net, &fake, &real, &numbers(&golden["e"]));
+            assert_near(form, &[loss], &[golden["net_loss"].as_f64().expect("a loss")]);
+            assert_near(form, &grads.parameters().collect::<Vec<_>>(), &numbers(&golden["net_gradient"]));
+            let (loss, ds) = options.pass_for_real(&net, &fake);
+            assert_near(form, &[loss], &[golden["loss"].as_f64().expect("a loss")]);
+            assert_near(form, &ds.values, &numbers(&golden["gradient"]));
+
+            let mut adam = Adam::new(options.rate, [0.0, 0.9]);
+            (0..3).for_each(|_| adam.step(&mut net, &grads));
+            assert_near(form, &net.parameters().collect::<Vec<_>>(), &numbers(&golden["after_three_equal_steps"]));
+        }
+    }
+}

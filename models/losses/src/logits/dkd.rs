@@ -71,11 +71,10 @@ impl Loss for Dkd {
             let ln_q = log_softmax(&z);
             let mut others = z.clone();
             others.remove(y);
-            // ln of what is left beside the true class, without 1 - p
-            let ln_rest = |ln: &mut dyn Iterator<Item = f64>| log_sum_exp(ln.collect::<Vec<_>>().into_iter());
-            let kept = target.listed.iter().filter(|&&(c, _)| c != y).map(|&(_, ln_p)| ln_p);
-            let ln_p_rest = ln_rest(&mut kept.chain(target.tail));
-            let ln_q_rest = ln_rest(&mut (0..z.len()).filter(|&c| c != y).map(|c| ln_q[c]));
+            // ln (1 - p_y) and ln (1 - q_y), each as the sum of all others
+            let listed: Vec<f64> = target.listed.iter().filter(|&&(c, _)| c != y).map(|&(_, ln_p)| ln_p).collect();
+            let ln_p_rest = log_sum_exp(listed.iter().copied().chain(target.tail));
+            let ln_q_rest = log_sum_exp((0..z.len()).filter(|&c| c != y).map(|c| ln_q[c]));
 
             let (p_y, p_rest) = (ln_p_y.exp(), ln_p_rest.exp());
             let term = |p: f64, ln_p: f64, ln_q: f64| if p > 0.0 { p * (ln_p - ln_q) } else { 0.0 };

@@ -153,8 +153,12 @@ impl CrdLoss {
         let (len, temperature) = (u.len(), self.options.temperature);
         let bank = &mut self.banks[bank];
         let score = |u_b: &[f64], slot: usize| {
-            let product: f64 = u_b.iter().zip(bank.row(slot, len)).map(|(u, &m)| u * m as f64).sum();
-            (product / temperature).exp()
+            // As `rows::dot`, of f64 and f32
+            let mut sums = [0.0; 8];
+            for (u, m) in u_b.chunks(8).zip(bank.row(slot, len).chunks(8)) {
+                sums.iter_mut().zip(u).zip(m).for_each(|((sum, u), &m)| *sum += u * m as f64);
+            }
+            (sums.iter().sum::<f64>() / temperature).exp()
         };
         let rows = slots.iter().zip(negatives).enumerate();
         let scores: Vec<Vec<f64>> = rows
@@ -187,6 +191,77 @@ impl CrdLoss {
         let length = moved.iter().map(|m| m * m).sum::<f64>().sqrt();
         if length > LEAST {
             row.iter_mut().zip(&moved).for_each(|(m, moved)| *m = (moved / length) as f32);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn numbers(value: &Value) -> Vec<f64> {
+        value.as_array().expect("an array").iter().map(|v| v.as_f64().expect("a number")).collect()
+    }
+
+    fn slots(value: &Value) -> Vec<usize> {
+        numbers(value).into_iter().map(|v| v as usize).collect()
+    }
+
+    fn assert_near(what: &str, found: &[f64], expected: &[f64], within: f64) {
+        assert_eq!(found.len(), expected.len());
+        for (f, e) in found.iter().zip(expected) {
+            assert!((f - e).abs() <= within * e.abs().max(1.0), "{what}: {f}, and {e} by torchdistill");
+        }
+    }
+
+    /// Three steps of torchdistill's CRDLoss with given banks and negatives (`tests/golden/logits.py`); the first sets Z. Banks are f32
+    /// on both sides, and may differ by one rounding of it, which a step later is in the loss.
+    #[test]
+    fn three_steps_are_those_of_torchdistill() {
+        const OF_F32: f64 = 2e-6;
+        let golden: Value = serde_json::from_str(include_str!("../../tests/golden/logits.json")).expect("JSON");
+        let crd = &golden["crd"];
+        let (n, d) = (crd["n"].as_u64().expect("n") as usize, crd["d"].as_u64().expect("d") as usize);
+        let mut loss = Crd { negatives: 5, ..Crd::default() }.seeded(1);
+        for slot in 0..n {
+            assert_eq!(loss.enter(slot as u64, None, d), slot);
+        }
+        for (side, bank) in loss.banks.iter_mut().enumerate() {
+            bank.values = numbers(&crd["banks"][side]).into_iter().map(|v| v as f32).collect();
+        }
+        for (step, golden) in crd["steps"].as_array().expect("steps").iter().enumerate() {
+            let side = |i: usize| Batch::new(&[d], numbers(&golden["student"][i]["values"]));
+            let negatives: Vec<Vec<usize>> =
+                golden["negatives"].as_array().expect("negatives").iter().map(slots).collect();
+            let found = loss.contrast(&side(0), &side(1), &slots(&golden["own"]), &negatives);
+            let within = if step == 0 { 1e-9 } else { OF_F32 };
+            assert_near("loss", &[found.loss], &[golden["loss"].as_f64().expect("a loss")], within);
+            for tap in 0..2 {
+                let bank: Vec<f64> = loss.banks[tap].values.iter().map(|&v| v as f64).collect();
+                assert_near("gradient", &found.gradients[tap].values, &numbers(&golden["gradients"][tap]), within);
+                assert_near("bank", &bank, &numbers(&golden["banks"][tap]), 1.2e-7);
+            }
+        }
+    }
+
+    #[test]
+    fn negatives_are_of_other_classes_or_other_samples() {
+        let mut loss = Crd { negatives: 200, ..Crd::default() }.seeded(1);
+        let labels = [Some(0), Some(1), None, Some(1)];
+        let samples = [4, 9, 2, 7];
+        let own: Vec<usize> = samples.iter().zip(labels).map(|(&s, y)| loss.enter(s, y, 3)).collect();
+        let progress = crate::given::Progress { step: 3, total: 9, epoch_steps: 3 };
+        let given = Given { student: &[], teacher: &[], labels: &labels, samples: &samples, progress };
+        for (b, drawn) in loss.draw(&given, &own).into_iter().enumerate() {
+            assert_eq!(drawn.len(), 200);
+            let mut seen = drawn;
+            seen.sort_unstable();
+            seen.dedup();
+            let allowed: Vec<usize> =
+                (0..4).filter(|&k| k != b && (labels[b].is_none() || labels[k] != labels[b])).collect();
+            assert_eq!(seen, allowed);
         }
     }
 }
