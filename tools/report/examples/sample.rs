@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use limbeck_report::{
-    Accuracy, Agent, Board, Bundle, FloatNode, KeyValue, Latency, Model, Quantization, QuantizationLoss, Report,
-    Sensitivity, Size, Source, Training, Verdict, Window, html, summary, thin_samples,
+    Accuracy, Agent, Board, Bundle, ComparedRecipe, ComparedRun, Comparison, FailedRun, FloatNode, KeyValue, Latency,
+    Model, Quantization, QuantizationLoss, Report, Sensitivity, Size, Source, Training, Verdict, Window, html, summary,
+    thin_samples,
 };
 
 fn main() -> ExitCode {
@@ -47,11 +48,13 @@ pub fn sample() -> Report {
         optimiser: "sgd, momentum 0.9, cosine".into(),
         learning_rate: 0.02,
         temperature: 4.0,
+        method: Some("kd".into()),
         samples: Some(50_000),
         loss: vec![1.812, 0.941, 0.702, 0.588, 0.519, 0.493],
         agreement: vec![0.741, 0.789, 0.811, 0.824, 0.831, 0.834],
         agreement_on: "held-out samples".into(),
     });
+    report.comparison = Some(comparison());
     report.quantization = Some(Quantization {
         calibration_samples: 512,
         method: "per-channel symmetric s8 weights, per-tensor u8 activations, MSE ranges".into(),
@@ -108,6 +111,42 @@ pub fn sample() -> Report {
         "limbeck validate --bundle resnet8.limbeck --board qemu-aarch64 --data cifar10/test".into(),
     ];
     report
+}
+
+fn comparison() -> Comparison {
+    let recipe = |name: &str, about: &str, minutes: f64, right: &[(u64, u64)]| {
+        let run = |(seed, &(float, int8)): (u64, &(u64, u64))| ComparedRun {
+            seed,
+            float: Some(float as f64 / 2000.0),
+            int8: Some(int8 as f64 / 2000.0),
+            agreement: Some(float as f64 / 2000.0 + 0.04),
+            seconds: minutes * 60.0 + seed as f64,
+        };
+        let runs = (0..).zip(right).map(run).collect();
+        ComparedRecipe { name: name.into(), about: about.into(), runs, failed: vec![] }
+    };
+    let mut recipes = vec![
+        recipe("kd", "soft labels (Hinton 2014)", 9.5, &[(1700, 1694), (1706, 1700), (1697, 1693)]),
+        recipe("dist", "Pearson's relations (Huang 2022)", 9.8, &[(1722, 1716), (1727, 1718), (1719, 1717)]),
+        recipe("at", "attention maps (Zagoruyko 2017)", 11.2, &[(1698, 1690), (1704, 1699), (1693, 1680)]),
+        recipe("teacher-assistant", "a model in between (Mirzadeh 2020)", 21.4, &[(1709, 1702)]),
+        recipe("fitnets", "hints (Romero 2015)", 10.9, &[(1672, 1661), (1679, 1670)]),
+        recipe("adversarial", "a critic of vectors (Xu 2018)", 0.0, &[]),
+    ];
+    let why = "the loss is not finite in step 12; lower the rate";
+    recipes[4].failed = vec![FailedRun { seed: 2, why: why.into() }];
+    recipes[5].failed = (0..3).map(|seed| FailedRun { seed, why: why.into() }).collect();
+    Comparison {
+        student: "resnet8.onnx".into(),
+        data: "cifar10/train".into(),
+        test: "cifar10/test".into(),
+        epochs: 2,
+        samples: 50_000,
+        tested: 2_000,
+        teacher: Some(0.902),
+        untouched: Some(0.764),
+        recipes,
+    }
 }
 
 fn lost(sqnr_db: Option<f64>, kl: f64, agreement: f64, top1: f64) -> QuantizationLoss {

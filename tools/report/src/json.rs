@@ -100,6 +100,7 @@ fn first_not_finite(report: &Report) -> Option<String> {
             fields.extend(curve.iter().enumerate().map(|(e, &v)| (format!("training: {name} of epoch {}", e + 1), v)));
         }
     }
+    fields.extend(report.comparison.iter().flat_map(|c| c.floats()));
     fields.extend(report.adaptation.iter().flat_map(|a| a.floats()));
     if let Some(q) = &report.quantization {
         let one = q.sensitivity.iter().map(|s| (format!("sensitivity of {:?}", s.node), &s.loss));
@@ -134,6 +135,7 @@ fn first_not_finite(report: &Report) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::comparison::{ComparedRecipe, ComparedRun, Comparison, FailedRun};
     use crate::schema::{
         Accuracy, Board, KeyValue, Latency, Quantization, QuantizationLoss, Sensitivity, Training, Verdict, Window,
     };
@@ -200,6 +202,30 @@ mod tests {
     }
 
     #[test]
+    fn a_comparison_is_read_back_and_a_report_from_before_it_has_none() {
+        let (_dir, path) = in_temp("report.json");
+        let run = ComparedRun { seed: 7, float: Some(0.1 + 0.2), seconds: 61.5, ..ComparedRun::default() };
+        let failed = vec![FailedRun { seed: 8, why: "loss is not finite in step 3".into() }];
+        let recipe = ComparedRecipe { name: "kd".into(), about: "soft labels".into(), runs: vec![run], failed };
+        let mut report = Report::new("t", "c", "v");
+        report.comparison = Some(Comparison {
+            student: "resnet8.onnx".into(),
+            untouched: Some(0.764),
+            recipes: vec![recipe, ComparedRecipe::default()],
+            ..Comparison::default()
+        });
+        report.write_json(&path).unwrap();
+        assert_eq!(Report::read_json(&path).unwrap(), report);
+        assert!(!std::fs::read_to_string(&path).unwrap().contains("null"));
+
+        let before = r#"{"schema_version":1,"title":"t","created":"c","tool_version":"v","verdict":"PASS","training":
+            {"epochs":1,"steps":2,"seconds":3.0,"optimiser":"sgd","learning_rate":0.1,"temperature":4.0}}"#;
+        std::fs::write(&path, before).unwrap();
+        let report = Report::read_json(&path).unwrap();
+        assert!(report.comparison.is_none() && report.training.is_some_and(|t| t.method.is_none()));
+    }
+
+    #[test]
     fn what_is_not_a_report_is_refused_with_the_place() {
         let (_dir, path) = in_temp("student.onnx");
         for bytes in [&b"\x08\x07\x12"[..], b"", b"{\"schema_version\":1", b"[]", b"\xff\xfe"] {
@@ -225,5 +251,12 @@ mod tests {
         report.quantization = Some(Quantization { sensitivity, ..Quantization::default() });
         let error = report.write_json(&path).unwrap_err().to_string();
         assert!(error.contains("sqnr_db") && error.contains("Conv"), "{error}");
+
+        let mut report = Report::new("t", "c", "v");
+        let run = ComparedRun { seed: 7, int8: Some(f64::NAN), ..ComparedRun::default() };
+        let recipe = ComparedRecipe { name: "dist".into(), runs: vec![run], ..ComparedRecipe::default() };
+        report.comparison = Some(Comparison { recipes: vec![recipe], ..Comparison::default() });
+        let error = report.write_json(&path).unwrap_err().to_string();
+        assert!(error.contains("\"dist\", seed 7: int8"), "{error}");
     }
 }

@@ -24,11 +24,14 @@
 
 mod adaptation;
 mod comparison;
+mod comparison_table;
 mod json;
 mod lookup;
 mod numbers;
 mod schema;
+mod spread;
 mod summary;
+mod table;
 
 pub mod html;
 
@@ -42,7 +45,9 @@ pub use schema::{
 // Its file.
 pub use json::ReportError;
 // Its views, and what helps to fill it in.
+pub use comparison_table::comparison_table;
 pub use numbers::{Interval, thin_samples, wilson95};
+pub use spread::{Difference, Finding, Spread};
 pub use summary::summary;
 
 /// Names come from files and boards: control characters and text-direction overrides become U+FFFD.

@@ -2,6 +2,8 @@
 //!
 //! Rounding never turns a number into a claim: 1999 of 2000 is "99.9 %", not "100.0 %".
 
+use crate::spread::Spread;
+
 /// The space between a number and its unit: the two stay on one line.
 const NBSP: char = '\u{a0}';
 
@@ -57,8 +59,28 @@ pub(crate) fn percent_fine(rate: f64) -> String {
     percent_to(rate, 2)
 }
 
+/// "85.62 ± 0.13 %" of rates; "85.62 %" of one run.
+pub(crate) fn spread(of: Spread) -> String {
+    let mean = percent_fine(of.mean);
+    match (of.sd.filter(|sd| (sd * 100.0).is_finite()), mean.strip_suffix('%')) {
+        (Some(sd), Some(number)) => format!("{}{NBSP}±{NBSP}{:.2}{NBSP}%", number.trim_end(), sd * 100.0),
+        _ => mean,
+    }
+}
+
+/// "+0.62", "-0.10": a difference of rates in percentage points.
+pub(crate) fn points(by: f64) -> String {
+    let by = by * 100.0;
+    if by.is_finite() { format!("{by:+.2}") } else { "–".into() }
+}
+
+/// "9.50", "10.4": minutes of seconds.
+pub(crate) fn minutes(s: f64) -> String {
+    if s.is_finite() && s >= 0.0 { significant(s / 60.0) } else { "–".into() }
+}
+
 fn percent_to(rate: f64, decimals: usize) -> String {
-    if !rate.is_finite() {
+    if !(rate * 100.0).is_finite() {
         return "–".into();
     }
     let step = 0.1_f64.powi(decimals as i32);
@@ -195,6 +217,12 @@ mod tests {
             (percent(0.0), "0.0 %"),
             (percent_fine(0.815_5), "81.55 %"),
             (percent(f64::NAN), "–"),
+            (spread(Spread { n: 3, mean: 0.856_2, sd: Some(0.001_3) }), "85.62 ± 0.13 %"),
+            (spread(Spread { n: 1, mean: 0.856_2, sd: None }), "85.62 %"),
+            (points(0.006_2), "+0.62"),
+            (points(-0.001), "-0.10"),
+            (minutes(570.0), "9.50"),
+            (minutes(f64::NAN), "–"),
             (micros(0.25), "250 ns"),
             (micros(512.3), "512 µs"),
             (micros(999.6), "1.00 ms"),

@@ -1,14 +1,17 @@
 //! The table at the end of a run, for a terminal.
 
+use crate::comparison_table::comparison_table;
 use crate::numbers::{bytes, micros, percent, short_hash};
 use crate::printable;
 use crate::schema::{Accuracy, Report};
+use crate::table::aligned;
 
 /// Column heads; the first column is set left, the others right.
 const HEADS: [&str; 6] = ["", "top-1", "agrees", "bytes", "p50", "integers"];
 
 /// One line a place, in plain text: model and where it ran, top-1, agreement with the teacher, size of the model
-/// file, median latency, and the first digits of the hash over its integers; then the verdict and why.
+/// file, median latency, and the first digits of the hash over its integers; then recipes if they were compared
+/// ([`comparison_table`]), the verdict and why.
 ///
 /// ```text
 /// scenes: teacher to int8                                      PASS
@@ -17,26 +20,11 @@ const HEADS: [&str; 6] = ["", "top-1", "agrees", "bytes", "p50", "integers"];
 /// int8 on host         95.1 %  96.9 %  31.2 kB   118 µs  5f2c01a9d3e4
 /// ```
 pub fn summary(report: &Report) -> String {
-    let rows: Vec<[String; 6]> = report.accuracy.iter().map(|row| cells(report, row)).collect();
-    let width = |column: usize| {
-        let cell_widths = rows.iter().map(|row| row[column].chars().count());
-        cell_widths.chain([HEADS[column].len()]).max().unwrap_or(0)
-    };
-    let widths: [usize; 6] = std::array::from_fn(width);
-    let line = |cells: [&str; 6]| {
-        let mut text = format!("{:<1$}", cells[0], widths[0]);
-        for (cell, width) in cells.iter().zip(widths).skip(1) {
-            text += &format!("  {cell:>width$}");
-        }
-        text.trim_end().to_owned() + "\n"
-    };
+    let rows: Vec<Vec<String>> = report.accuracy.iter().map(|row| cells(report, row)).collect();
 
     let mut text = format!("{}\n", printable(&report.title));
     if !rows.is_empty() {
-        text += &line(HEADS);
-        for row in &rows {
-            text += &line(row.each_ref().map(String::as_str));
-        }
+        text += &aligned(&HEADS, &rows);
     }
     if rows.iter().any(|row| row[4].ends_with('*')) {
         text += "* emulated: counts and integers are facts, milliseconds are not a board's latency\n";
@@ -46,6 +34,7 @@ pub fn summary(report: &Report) -> String {
         Some(false) => text += "integers: NOT equal in every place\n",
         None => {}
     }
+    text += &report.comparison.as_ref().map(comparison_table).unwrap_or_default();
     let reasons: Vec<_> = report.reasons.iter().map(|reason| printable(reason)).collect();
     text += report.verdict.word();
     if !reasons.is_empty() {
@@ -55,14 +44,14 @@ pub fn summary(report: &Report) -> String {
     text + "\n"
 }
 
-fn cells(report: &Report, row: &Accuracy) -> [String; 6] {
+fn cells(report: &Report, row: &Accuracy) -> Vec<String> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".into()).replace('\u{a0}', " ");
     let board = report.board_of(row).filter(|_| row.is_int8());
     let p50 = board.and_then(|board| {
         let mark = if board.emulated { "*" } else { "" };
         Some(micros(board.latency.as_ref()?.p50_us) + mark)
     });
-    [
+    vec![
         printable(&row.subject),
         or_dash(row.top1.map(percent)),
         or_dash(row.agreement_with_teacher.map(percent)),

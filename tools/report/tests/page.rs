@@ -5,7 +5,8 @@
 mod sample;
 
 use limbeck_report::{
-    Accuracy, Adaptation, BeforeAfter, Board, Latency, Report, Score, Training, Verdict, Window, html, summary,
+    Accuracy, Adaptation, BeforeAfter, Board, ComparedRecipe, ComparedRun, Comparison, FailedRun, Latency, Report,
+    Score, Training, Verdict, Window, html, summary,
 };
 use sample::sample;
 use serde_json::Value;
@@ -156,6 +157,19 @@ fn odd_numbers_do_not_break_the_drawing() {
             held_out: Some(BeforeAfter { shown: 1, before: score.clone(), after: score }),
             ..Adaptation::default()
         });
+        let run =
+            |seed| ComparedRun { seed, float: Some(value), int8: Some(value), agreement: Some(value), seconds: value };
+        let recipe = |name: &str| ComparedRecipe {
+            name: name.into(),
+            runs: vec![run(0), run(1), ComparedRun { float: Some(0.5), ..run(2) }],
+            ..ComparedRecipe::default()
+        };
+        report.comparison = Some(Comparison {
+            teacher: Some(value),
+            untouched: Some(value),
+            recipes: vec![recipe("kd"), recipe("dist"), ComparedRecipe::default()],
+            ..Comparison::default()
+        });
         report.boards.push(Board {
             latency: Some(Latency {
                 p50_us: value,
@@ -171,6 +185,109 @@ fn odd_numbers_do_not_break_the_drawing() {
         assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{value}");
         summary(&report);
     }
+}
+
+/// The section of the page about recipes.
+fn compared(comparison: Comparison) -> String {
+    let mut report = Report::new("compared", "c", "v");
+    report.comparison = Some(comparison);
+    let page = html::render(&report).replace('\u{a0}', " ");
+    let (_, section) = page.split_once("<h2>Recipes compared</h2>").unwrap();
+    section.split_once("</section>").unwrap().0.to_owned()
+}
+
+/// A recipe whose runs had these float results, a tenth less in int8.
+fn recipe(name: &str, floats: &[f64]) -> ComparedRecipe {
+    let run = |(seed, &float)| ComparedRun {
+        seed,
+        float: Some(float),
+        int8: Some(float - 0.1),
+        seconds: 61.0,
+        ..ComparedRun::default()
+    };
+    ComparedRecipe { name: name.into(), runs: (0..).zip(floats).map(run).collect(), ..ComparedRecipe::default() }
+}
+
+#[test]
+fn recipes_are_shown_best_first_with_every_seed_and_what_noise_allows_to_say() {
+    // Edge of noise at three seeds of sd 1 point: 2.776 · √(2/3) = 2.27 points.
+    let recipes = vec![
+        recipe("sp", &[0.82, 0.83, 0.84]),
+        recipe("kd", &[0.83, 0.84, 0.85]),
+        recipe("dist", &[0.86, 0.87, 0.88]),
+        recipe("rkd", &[0.79]),
+    ];
+    let section = compared(Comparison { teacher: Some(0.9), untouched: Some(0.7), recipes, ..Comparison::default() });
+    let heads: Vec<&str> =
+        section.split("<th scope=\"row\">").skip(1).map(|rest| rest.split('<').next().unwrap()).collect();
+    assert_eq!(heads, ["teacher", "untouched student", "dist", "kd", "sp", "rkd"]);
+    for cell in [
+        ">87.00 ± 1.00 %<",
+        ">77.00 ± 1.00 %<",
+        ">79.00 %<",
+        "<b>+3.00 higher</b>",
+        ">−1.00 within noise<",
+        ">−5.00 no claim<",
+        ">baseline<",
+        ">90.00 %<",
+        ">70.00 %<",
+        "Welch",
+    ] {
+        assert!(section.contains(cell), "{cell}");
+    }
+    assert_eq!(section.matches("class=\"dot c-float\"").count(), 10);
+    assert_eq!(section.matches("class=\"dot c-int8\"").count(), 10);
+    assert_eq!(section.matches("class=\"mean c-float\"").count(), 4);
+    assert_eq!(section.matches("class=\"sd c-float\"").count(), 3, "one seed has no deviation");
+    assert_eq!(section.matches("class=\"reference\"").count(), 2);
+}
+
+#[test]
+fn a_far_reference_is_named_at_the_edge_and_does_not_squeeze_the_runs() {
+    let recipes = vec![recipe("dist", &[0.86, 0.87, 0.88])];
+    let section = compared(Comparison { teacher: Some(0.9), untouched: Some(0.1), recipes, ..Comparison::default() });
+    assert!(section.contains("← untouched student 10.00 %") && section.contains(">teacher 90.00 %<"));
+    assert_eq!(section.matches("class=\"reference\"").count(), 1);
+    assert!(!section.contains("kd"), "nothing is said of a baseline that is not there");
+}
+
+#[test]
+fn recipes_without_runs_are_a_table_with_reasons_and_no_drawing() {
+    let mut failed = recipe("at", &[]);
+    failed.failed = vec![FailedRun { seed: 3, why: "the loss is <not> finite".into() }];
+    let section = compared(Comparison { recipes: vec![failed], ..Comparison::default() });
+    assert!(!section.contains("<svg"));
+    assert!(
+        section.contains("0 of 1") && section.contains("the loss is &lt;not&gt; finite") && section.contains(">3<")
+    );
+    assert!(compared(Comparison::default()).contains("untouched student"));
+}
+
+#[test]
+fn forty_recipes_have_a_row_each_and_long_names_do_not_leave_theirs() {
+    let long = "a recipe with a name as long as a path may be/and <longer>";
+    let many = (0..40).map(|i| recipe(&format!("{i} {long}"), &[0.8 + f64::from(i) * 1e-3, 0.81]));
+    let section = compared(Comparison { recipes: many.collect(), ..Comparison::default() });
+    let height: usize = section.split(" height=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap();
+    let names = section.split("x=\"-10\" y=\"").skip(1);
+    let names: Vec<(usize, &str)> = names
+        .map(|rest| {
+            let (y, rest) = rest.split_once('"').unwrap();
+            (y.parse().unwrap(), rest.split_once('>').unwrap().1.split_once('<').unwrap().0)
+        })
+        .collect();
+    assert_eq!(names.len(), 40);
+    assert!(names.windows(2).all(|pair| pair[1].0 >= pair[0].0 + 20) && names[39].0 < height);
+    assert!(names.iter().all(|(_, name)| name.chars().count() <= 22 && name.ends_with('…')));
+    assert_eq!(section.matches("and &lt;longer&gt;</th>").count(), 40, "the table has the whole name");
+}
+
+#[test]
+fn training_names_its_recipe() {
+    let mut report = sample();
+    assert!(html::render(&report).contains("<dt>recipe</dt><dd>kd</dd>"));
+    report.training.as_mut().unwrap().method = None;
+    assert!(!html::render(&report).contains("<dt>recipe</dt>"));
 }
 
 #[test]

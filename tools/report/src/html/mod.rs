@@ -8,6 +8,7 @@
 //! | `head` | title, verdict and why, cards with the main numbers |
 //! | `accuracy` | bars with confidence whiskers, table |
 //! | `training` | loss and agreement curves |
+//! | `comparison` | recipes side by side: a dot a seed, table |
 //! | `adaptation` | the student before and after a board tuned it |
 //! | `quantization` | what the quantizer did, what each operator costs |
 //! | `boards` | per board: latency curve, windows, figures, environment |
@@ -20,6 +21,7 @@ mod accuracy;
 mod adaptation;
 mod axis;
 mod boards;
+mod comparison;
 mod files;
 mod head;
 mod how;
@@ -41,6 +43,7 @@ pub fn render(report: &Report) -> String {
         head::section(report),
         accuracy::section(report),
         training::section(report),
+        comparison::section(report),
         quantization::section(report),
         adaptation::section(report),
         boards::sections(report),

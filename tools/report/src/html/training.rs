@@ -69,6 +69,9 @@ fn settings(training: &Training) -> String {
         KeyValue::new("learning rate", plain(training.learning_rate)),
         KeyValue::new("temperature", plain(training.temperature)),
     ];
+    if let Some(method) = &training.method {
+        lines.insert(0, KeyValue::new("recipe", method));
+    }
     if let Some(samples) = training.samples {
         lines.insert(0, KeyValue::new("training samples", count(samples)));
         if training.seconds > 0.0 {
