@@ -9,8 +9,8 @@ pub mod scenes;
 
 pub use export::export;
 pub use limbeck_images::{
-    DataError, Dataset, FolderOptions, ImageFolder, MemoryDataset, Object, OnCorrupt, Sample, SizeExample, Skipped,
-    Unwatched, Watch, folder, memory, parallel,
+    DataError, Dataset, Files, FolderOptions, ImageFolder, Listing, MemoryDataset, Object, OnCorrupt, Sample,
+    SizeExample, Skipped, Unwatched, Watch, folder, memory, parallel,
 };
 pub use scenes::{SceneConfig, Scenes, Shift};
 

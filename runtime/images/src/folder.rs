@@ -7,14 +7,13 @@
 //! passed over and counted.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use limbeck_files::FileError;
 use sha2::{Digest, Sha256};
 
 use crate::decode;
+use crate::files::{Files, Local};
 use crate::parallel::{self, Progress};
 use crate::{DataError, Dataset, Sample};
 
@@ -64,7 +63,7 @@ pub struct SizeExample {
 /// A folder of JPEG and PNG files.
 #[derive(Clone, Debug)]
 pub struct ImageFolder {
-    root: PathBuf,
+    files: Arc<dyn Files>,
     name: String,
     labels: Vec<String>,
     on_corrupt: OnCorrupt,
@@ -80,25 +79,20 @@ struct Entry {
     label: Option<u16>,
 }
 
-/// What stands directly in a folder.
-#[derive(Default)]
-struct Listing {
-    images: Vec<String>,
-    folders: Vec<String>,
-    ignored: usize,
-}
-
 impl ImageFolder {
-    /// List `path`; nothing is decoded yet.
+    /// List `path`, a folder of this machine; nothing is decoded yet.
     pub fn open(path: &Path, options: &FolderOptions) -> Result<ImageFolder, DataError> {
-        if !path.exists() {
-            return Err(DataError::Missing { path: path.to_owned() });
-        }
-        let top = list(path)?;
+        ImageFolder::open_in(Arc::new(Local::open(path)?), options)
+    }
+
+    /// The same, wherever the files lie.
+    pub fn open_in(files: Arc<dyn Files>, options: &FolderOptions) -> Result<ImageFolder, DataError> {
+        let path = files.root();
+        let top = files.list("")?;
         let mut ignored = top.ignored;
         let mut classes: Vec<(&str, Vec<String>)> = Vec::new();
         for folder in &top.folders {
-            let inside = list(&path.join(folder))?;
+            let inside = files.list(folder)?;
             ignored += inside.ignored + inside.folders.len();
             match inside.images.is_empty() {
                 true => log::warn!("{}: no images in `{folder}`; passed over", path.display()),
@@ -137,20 +131,12 @@ impl ImageFolder {
         turns.sort_by_key(|(turn, _)| *turn);
         entries.extend(turns.into_iter().map(|(_, entry)| entry));
         entries.truncate(options.limit.unwrap_or(usize::MAX));
-        let name = path.canonicalize().ok().and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
-        Ok(ImageFolder {
-            root: path.to_owned(),
-            name: name.unwrap_or_else(|| path.display().to_string()),
-            labels,
-            on_corrupt: options.on_corrupt,
-            entries,
-            ignored,
-        })
+        Ok(ImageFolder { name: files.name(), files, labels, on_corrupt: options.on_corrupt, entries, ignored })
     }
 
     /// The folder, as it was named.
     pub fn root(&self) -> &Path {
-        &self.root
+        self.files.root()
     }
 
     /// Files and folders that were passed over.
@@ -190,7 +176,7 @@ impl ImageFolder {
             }
         }
         if good.is_empty() {
-            return Err(DataError::Empty { path: self.root, ignored: self.ignored + skipped.len() });
+            return Err(DataError::Empty { path: self.files.root().to_owned(), ignored: self.ignored + skipped.len() });
         }
         Ok((ImageFolder { entries: good, ..self }, skipped))
     }
@@ -199,8 +185,7 @@ impl ImageFolder {
     /// files with [`ImageFolder::verify`] first.
     pub fn sizes(&self) -> Result<Vec<SizeExample>, DataError> {
         let sizes = parallel::try_map(self.entries.len(), &|_| (), |i| {
-            let path = self.file(i);
-            decode::size(&limbeck_files::read(path)?, path)
+            decode::size(&self.files.read(&self.entries[i].id)?, self.file(i))
         })?;
         let mut found: BTreeMap<(u32, u32), (usize, usize)> = BTreeMap::new();
         for (i, size) in sizes.into_iter().enumerate() {
@@ -223,8 +208,8 @@ impl ImageFolder {
     }
 
     fn image(&self, i: usize) -> Result<limbeck_answers::Image, DataError> {
-        let path = &self.entry(i)?.path;
-        decode::decode(&limbeck_files::read(path)?, path)
+        let entry = self.entry(i)?;
+        decode::decode(&self.files.read(&entry.id)?, &entry.path)
     }
 }
 
@@ -249,7 +234,7 @@ impl Dataset for ImageFolder {
     fn sha256(&self) -> Result<String, DataError> {
         let mut hash = Sha256::new();
         for entry in &self.entries {
-            let bytes = limbeck_files::read(&entry.path)?;
+            let bytes = self.files.read(&entry.id)?;
             for part in [entry.id.as_bytes(), &bytes] {
                 hash.update((part.len() as u64).to_le_bytes());
                 hash.update(part);
@@ -259,44 +244,11 @@ impl Dataset for ImageFolder {
     }
 }
 
-/// What stands in `path`, sorted; links are followed.
-fn list(path: &Path) -> Result<Listing, DataError> {
-    let at = |source: io::Error| FileError { path: path.to_owned(), doing: "list", source };
-    let mut listing = Listing::default();
-    for entry in fs::read_dir(path).map_err(at)? {
-        let entry = entry.map_err(at)?;
-        let Ok(name) = entry.file_name().into_string() else {
-            log::warn!("{}: passed over: the name is not UTF-8", entry.path().display());
-            listing.ignored += 1;
-            continue;
-        };
-        let mut kind = entry.file_type().map_err(at)?;
-        if kind.is_symlink() {
-            // A link to nothing counts as a file that is no image.
-            match fs::metadata(entry.path()) {
-                Ok(meta) => kind = meta.file_type(),
-                Err(error) => log::warn!("{}: passed over: {error}", entry.path().display()),
-            }
-        }
-        match (name.starts_with('.'), kind.is_dir(), kind.is_file() && is_image(&name)) {
-            (false, true, _) => listing.folders.push(name),
-            (false, _, true) => listing.images.push(name),
-            _ => listing.ignored += 1,
-        }
-    }
-    listing.images.sort_unstable();
-    listing.folders.sort_unstable();
-    Ok(listing)
-}
-
-fn is_image(name: &str) -> bool {
-    let extension = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or_default();
-    ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
     use image::{ImageFormat, RgbImage};
 
     fn put(root: &Path, file: &str, side: u32) {

@@ -8,6 +8,7 @@
 
 pub mod decode;
 mod error;
+pub mod files;
 pub mod folder;
 pub mod memory;
 pub mod parallel;
@@ -18,6 +19,7 @@ use limbeck_answers::Image;
 // What went wrong
 pub use error::DataError;
 // Where samples come from
+pub use files::{Files, Listing};
 pub use folder::{FolderOptions, ImageFolder, OnCorrupt, SizeExample, Skipped};
 pub use memory::MemoryDataset;
 // What a long stage tells
