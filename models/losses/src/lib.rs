@@ -11,10 +11,14 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod connector;
 mod error;
 mod given;
+mod history;
 mod logits;
+mod maps;
 mod method;
+mod options;
 
 // What a loss sees
 pub use batch::{Batch, TopKBatch};
@@ -24,3 +28,17 @@ pub use error::LossError;
 pub use given::{Evaluated, Loss};
 // The losses
 pub use method::{Method, Needs};
+// Their options over feature maps, and what a recipe needs to begin
+pub use maps::ab::Ab;
+pub use maps::at::{At, AtForm, AtTeacher};
+pub use maps::fitnets::Fitnets;
+pub use maps::fsp::{Fsp, FspForm};
+pub use maps::ft::{Ft, FtNorm};
+pub use maps::ickd::{Ickd, IckdReduction};
+pub use maps::matched::Resize;
+pub use maps::nst::Nst;
+pub use maps::ofd::{Ofd, batch_norm_margins};
+pub use maps::review_kd::ReviewKd;
+pub use maps::vid::Vid;
+// What stands between a tap and a loss
+pub use connector::{Between, Connector, ConnectorError, ConnectorShape, Initial, Parameter, initial_conv1x1};

@@ -4,7 +4,18 @@ use serde::Deserialize;
 
 use crate::error::LossError;
 use crate::given::Loss;
+use crate::history::ps_kd::PsKd;
+use crate::logits::cross_entropy::CrossEntropy;
+use crate::logits::dist::Dist;
+use crate::logits::dkd::Dkd;
+use crate::logits::kd::Kd;
+use crate::logits::logit_std::LogitStd;
 use crate::logits::mse::LogitMse;
+use crate::logits::virtual_teacher::VirtualTeacher;
+use crate::logits::wsld::Wsld;
+use crate::maps::{
+    ab::Ab, at::At, fitnets::Fitnets, fsp::Fsp, ft::Ft, ickd::Ickd, nst::Nst, ofd::Ofd, review_kd::ReviewKd, vid::Vid,
+};
 
 /// What a loss reads, so that a recipe can be checked before anything runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +36,70 @@ pub struct Needs {
 pub enum Method {
     /// See [`LogitMse`].
     LogitMse(LogitMse),
+    // Logits and vectors
+    /// See [`Kd`].
+    Kd(Kd),
+    /// See [`CrossEntropy`].
+    CrossEntropy(CrossEntropy),
+    /// See [`Dkd`].
+    Dkd(Dkd),
+    /// See [`Dist`].
+    Dist(Dist),
+    /// See [`LogitStd`].
+    LogitStd(LogitStd),
+    /// See [`Wsld`].
+    Wsld(Wsld),
+    /// See [`VirtualTeacher`].
+    VirtualTeacher(VirtualTeacher),
+    /// See [`PsKd`].
+    PsKd(PsKd),
+    // Over feature maps
+    /// See [`Fitnets`].
+    Fitnets(Fitnets),
+    /// See [`At`].
+    At(At),
+    /// See [`Fsp`].
+    Fsp(Fsp),
+    /// See [`Nst`].
+    Nst(Nst),
+    /// See [`Vid`].
+    Vid(Vid),
+    /// See [`Ab`].
+    Ab(Ab),
+    /// See [`Ofd`].
+    Ofd(Ofd),
+    /// See [`Ft`].
+    Ft(Ft),
+    /// See [`ReviewKd`].
+    ReviewKd(ReviewKd),
+    /// See [`Ickd`].
+    Ickd(Ickd),
 }
 
 /// Names of all losses, in the order of [`Method`].
-const KINDS: [&str; 1] = ["logit-mse"];
+const KINDS: &[&str] = &[
+    "logit-mse",
+    // Logits and vectors
+    "kd",
+    "cross-entropy",
+    "dkd",
+    "dist",
+    "logit-std",
+    "wsld",
+    "virtual-teacher",
+    "ps-kd",
+    // Over feature maps
+    "fitnets",
+    "at",
+    "fsp",
+    "nst",
+    "vid",
+    "ab",
+    "ofd",
+    "ft",
+    "review-kd",
+    "ickd",
+];
 
 impl Method {
     /// Read `kind` and options of a recipe's table; keys that belong to the recipe (`student`, `weight`, ...) are gone from it already.
@@ -37,23 +108,64 @@ impl Method {
             Some(toml::Value::String(kind)) => kind.clone(),
             _ => return Err(LossError::Options { kind: "?", why: "has no `kind`; write kind = \"kd\"".into() }),
         };
-        let Some(known) = KINDS.into_iter().find(|k| *k == kind) else {
+        let Some(known) = KINDS.iter().copied().find(|k| *k == kind) else {
             return Err(LossError::UnknownKind { nearest: nearest(&kind), kind });
         };
         table.try_into().map_err(|e: toml::de::Error| LossError::Options { kind: known, why: e.message().to_owned() })
     }
 
     /// The loss, with nothing remembered. `seed` draws what a loss draws.
-    pub fn build(&self, _seed: u64) -> Box<dyn Loss> {
+    pub fn build(&self, seed: u64) -> Box<dyn Loss> {
         match self {
             Method::LogitMse(loss) => Box::new(*loss),
+            // Logits and vectors
+            Method::Kd(loss) => Box::new(loss.seeded(seed)),
+            Method::CrossEntropy(loss) => Box::new(*loss),
+            Method::Dkd(loss) => Box::new(*loss),
+            Method::Dist(loss) => Box::new(*loss),
+            Method::LogitStd(loss) => Box::new(*loss),
+            Method::Wsld(loss) => Box::new(*loss),
+            Method::VirtualTeacher(loss) => Box::new(*loss),
+            Method::PsKd(loss) => Box::new(*loss),
+            // Over feature maps
+            Method::Fitnets(loss) => Box::new(*loss),
+            Method::At(loss) => Box::new(*loss),
+            Method::Fsp(loss) => Box::new(*loss),
+            Method::Nst(loss) => Box::new(*loss),
+            Method::Vid(loss) => Box::new(*loss),
+            Method::Ab(loss) => Box::new(*loss),
+            Method::Ofd(loss) => Box::new(loss.clone()),
+            Method::Ft(loss) => Box::new(*loss),
+            Method::ReviewKd(loss) => Box::new(loss.clone()),
+            Method::Ickd(loss) => Box::new(*loss),
         }
     }
 
     /// What it reads.
     pub fn needs(&self) -> Needs {
+        let of_one = |labels: bool, head: &'static str| Needs { student: 1, teacher: 1, labels, head };
         match self {
-            Method::LogitMse(_) => Needs { student: 1, teacher: 1, labels: false, head: "logits:dense" },
+            Method::LogitMse(_) => of_one(false, "logits:dense"),
+            // Logits and vectors
+            Method::Kd(loss) => of_one(false, if loss.noise.is_some() { "logits:dense" } else { "logits" }),
+            Method::Dkd(_) | Method::Wsld(_) => of_one(true, "logits"),
+            Method::Dist(_) | Method::LogitStd(_) => of_one(false, "logits:dense"),
+            // The answers are the student's own, of an epoch ago
+            Method::PsKd(_) => of_one(true, "logits:dense"),
+            Method::CrossEntropy(_) | Method::VirtualTeacher(_) => {
+                Needs { student: 1, teacher: 0, labels: true, head: "" }
+            }
+            // Over feature maps
+            Method::Fitnets(_) | Method::Nst(_) | Method::Ofd(_) | Method::Ft(_) | Method::Ickd(_) => {
+                Needs { student: 1, teacher: 1, labels: false, head: "feat" }
+            }
+            Method::At(loss) => Needs { student: 1, teacher: 1, labels: false, head: loss.head() },
+            Method::Fsp(_) => Needs { student: 2, teacher: 2, labels: false, head: "feat" },
+            Method::Vid(_) => Needs { student: 2, teacher: 1, labels: false, head: "feat" },
+            Method::Ab(_) => Needs { student: 1, teacher: 1, labels: false, head: "sign" },
+            Method::ReviewKd(loss) => {
+                Needs { student: loss.taps.get(), teacher: loss.taps.get(), labels: false, head: "feat" }
+            }
         }
     }
 }
@@ -73,7 +185,7 @@ fn nearest(kind: &str) -> &'static str {
         }
         row[name.len()]
     };
-    KINDS.into_iter().min_by_key(|name| distance(name)).unwrap_or(KINDS[0])
+    KINDS.iter().copied().min_by_key(|name| distance(name)).unwrap_or(KINDS[0])
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Reverse mode from [`TypedModel`] to [`TypedModel`]: the gradient of a tract model is a tract model.
 //!
 //! The forward graph is copied; every node that reads a trained tensor, directly or not, is *needed*; the loss is wired to
-//! the output; then the needed nodes are walked backwards, each asks its rule ([`crate::rules`]) for the gradients of
-//! its inputs, and contributions to one value are summed. What is not needed is never wired, so freezing a tensor
-//! prunes the graph by itself.
+//! the output, or a gradient is taken in for each output ([`Towards`]); then the needed nodes are walked backwards, each asks its rule
+//! ([`crate::rules`]) for the gradients of its inputs, and contributions to one value are summed. What is not needed is never wired, so
+//! freezing a tensor prunes the graph by itself.
 //!
-//! Inputs of the result: the data, teacher logits, label, then the trained tensors. Outputs: the loss parts, then one gradient
-//! per trained tensor, both lists last to first: tract runs the ready node of lowest id next, and ids follow the
+//! Inputs of the result: the data, teacher logits and label or the outputs' gradients, then the trained tensors. Outputs: the loss parts or
+//! the first output, then one gradient per trained tensor, both lists last to first: tract runs the ready node of lowest id next, and ids follow the
 //! outputs, so gradients are made, and their activations freed, as early as possible (reference/training.md §4).
 
 use std::collections::{HashMap, HashSet};
@@ -106,16 +106,26 @@ impl Backward<'_> {
     }
 }
 
+/// Where the gradients begin.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Towards<'a> {
+    /// At a loss of the one output, inside the graph.
+    Loss(&'a Loss),
+    /// At gradients of all outputs that come in from outside, in the order of the outputs.
+    Outputs,
+}
+
 /// The training graph of `forward` with respect to some of its inputs, those at the places `trained`; the others are its data (x, or the
 /// values that cross from a frozen part).
-pub(crate) fn differentiate(forward: &TypedModel, trained: &[usize], loss: &Loss) -> Result<TypedModel, AdaptError> {
+pub(crate) fn differentiate(
+    forward: &TypedModel,
+    trained: &[usize],
+    towards: Towards<'_>,
+) -> Result<TypedModel, AdaptError> {
     let building = || AdaptError::tract("cannot build the training graph");
     let forward = &canonical(forward).map_err(building())?;
     let inputs = forward.input_outlets().map_err(building())?.to_vec();
     let outputs = forward.output_outlets().map_err(building())?.to_vec();
-    let [y] = outputs[..] else {
-        return Err(AdaptError::Unsuitable(format!("the model has {} outputs; training wants one", outputs.len())));
-    };
     let order = forward.eval_order().map_err(building())?;
     let trained: Vec<OutletId> = trained.iter().map(|&place| inputs[place]).collect();
     let trained_nodes: HashSet<usize> = trained.iter().map(|o| o.node).collect();
@@ -138,12 +148,11 @@ pub(crate) fn differentiate(forward: &TypedModel, trained: &[usize], loss: &Loss
         wires.extend(to.into_iter().enumerate().map(|(slot, outlet)| (OutletId::new(id, slot), outlet)));
     }
 
-    let logits = model.outlet_fact(wires[&y]).map_err(building())?.without_value();
-    let teacher = model.add_source("limbeck.teacher", logits).map_err(building())?;
-    let label = model.add_source("limbeck.label", i64::scalar_fact()).map_err(building())?;
-    let loss = model.wire_node("limbeck.loss", DistillLoss(*loss), &[wires[&y], teacher, label]).map_err(building())?;
-
-    let mut gradients: HashMap<OutletId, OutletId> = HashMap::from([(y, loss[1])]);
+    let begun = match towards {
+        Towards::Loss(loss) => at_loss(&mut model, loss, &outputs, &wires)?,
+        Towards::Outputs => at_outputs(&mut model, &outputs, &wires).map_err(building())?,
+    };
+    let mut gradients = begun.gradients;
     let mut counter = 0;
     for &id in order.iter().rev() {
         let node = forward.node(id);
@@ -177,14 +186,12 @@ pub(crate) fn differentiate(forward: &TypedModel, trained: &[usize], loss: &Loss
     }
 
     let data = inputs.iter().filter(|input| !trained.contains(input));
-    let mut final_inputs: Vec<OutletId> = data.map(|input| wires[input]).chain([teacher, label]).collect();
-    let mut final_outputs = vec![loss[0]];
+    let mut final_inputs: Vec<OutletId> = data.map(|input| wires[input]).chain(begun.inputs).collect();
+    let mut final_outputs = vec![begun.first];
     for &input in trained.iter().rev() {
         let name = onnx_name(forward, input.node);
         let gradient = gradients.get(&input).ok_or_else(|| {
-            AdaptError::Unsuitable(format!(
-                "the output does not depend on \"{name}\", so it cannot be trained; freeze it"
-            ))
+            AdaptError::Unsuitable(format!("no output depends on \"{name}\", so it cannot be trained; freeze it"))
         })?;
         final_inputs.push(wires[&input]);
         final_outputs.push(*gradient);
@@ -192,6 +199,51 @@ pub(crate) fn differentiate(forward: &TypedModel, trained: &[usize], loss: &Loss
     model.set_input_outlets(&final_inputs).map_err(building())?;
     model.select_output_outlets(&final_outputs).map_err(building())?;
     Ok(model)
+}
+
+/// What the backward walk begins with.
+struct Begun {
+    /// Inputs behind the data.
+    inputs: Vec<OutletId>,
+    /// The first output.
+    first: OutletId,
+    /// Of the forward graph's outputs.
+    gradients: HashMap<OutletId, OutletId>,
+}
+
+fn at_loss(
+    model: &mut TypedModel,
+    loss: &Loss,
+    outputs: &[OutletId],
+    wires: &HashMap<OutletId, OutletId>,
+) -> Result<Begun, AdaptError> {
+    let [y] = outputs[..] else {
+        return Err(AdaptError::Unsuitable(format!("the model has {} outputs; training wants one", outputs.len())));
+    };
+    let mut wire = || -> TractResult<Begun> {
+        let logits = model.outlet_fact(wires[&y])?.without_value();
+        let teacher = model.add_source("limbeck.teacher", logits)?;
+        let label = model.add_source("limbeck.label", i64::scalar_fact())?;
+        let loss = model.wire_node("limbeck.loss", DistillLoss(*loss), &[wires[&y], teacher, label])?;
+        Ok(Begun { inputs: vec![teacher, label], first: loss[0], gradients: HashMap::from([(y, loss[1])]) })
+    };
+    wire().map_err(AdaptError::tract("cannot build the training graph"))
+}
+
+fn at_outputs(model: &mut TypedModel, outputs: &[OutletId], wires: &HashMap<OutletId, OutletId>) -> TractResult<Begun> {
+    let first = wires[outputs.first().context("a model without outputs")?];
+    let mut begun = Begun { inputs: vec![], first, gradients: HashMap::new() };
+    for (i, y) in outputs.iter().enumerate() {
+        let fact = model.outlet_fact(wires[y])?.without_value();
+        let gradient = model.add_source(format!("limbeck.d.{i}"), fact)?;
+        begun.inputs.push(gradient);
+        let sum = match begun.gradients.get(y) {
+            Some(&so_far) => add(model, format!("limbeck.d.{i}.sum"), so_far, gradient)?,
+            None => gradient,
+        };
+        begun.gradients.insert(*y, sum);
+    }
+    Ok(begun)
 }
 
 /// The sum of two contributions to one gradient; a convolution's takes the other along.

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod accumulate;
+mod attach;
 mod canonical;
 mod checkpoint;
 mod cuts;
@@ -26,10 +27,13 @@ mod quantized;
 mod recipe;
 mod reduce;
 mod rules;
+mod run;
 mod selection;
 mod session;
 mod split;
 mod step;
+mod tapped;
+mod tapped_session;
 mod visits;
 mod way_out;
 
@@ -51,5 +55,9 @@ pub use estimate::MemoryEstimate;
 pub use profile::KindTime;
 pub use session::{Epoch, Session, StepReport};
 pub use step::{BatchGradient, CutChoice, CutOptions, Examples, Shape, TrainingNet};
+// The same with a loss outside the graph
+pub use attach::Attachment;
+pub use tapped::{Judged, Objective, Said, TappedExamples, TappedNet};
+pub use tapped_session::TappedSession;
 // What survives
 pub use checkpoint::CheckpointStore;

@@ -3,6 +3,7 @@
 use limbeck_engine::normalise;
 use limbeck_engine::onnx::{Model, Tensor};
 
+use crate::attach::{Attachment, Detach};
 use crate::error::AdaptError;
 use crate::parameters::Parameters;
 use crate::quantized::{QuantizedFile, QuantizedOptions};
@@ -18,6 +19,7 @@ pub struct Opened {
     /// By what the input is divided before it enters [`Opened::model`]: a power of two.
     pub input_scale: f32,
     origin: Origin,
+    attached: Option<Detach>,
 }
 
 /// How the values go back.
@@ -43,7 +45,7 @@ impl Opened {
         };
         multiply(&mut model, &first_layers, input_scale);
         let parameters = Parameters::of(&model)?.select(selection)?;
-        Ok(Opened { model, parameters, input_scale, origin: Origin::Float { first_layers } })
+        Ok(Opened { model, parameters, input_scale, origin: Origin::Float { first_layers }, attached: None })
     }
 
     /// Open a quantized model (QDQ) so that training sees what its int8 plan computes: see the module `quantized`.
@@ -65,7 +67,7 @@ impl Opened {
             return Err(AdaptError::Unsuitable("the model has no weights to train".into()));
         }
         let parameters = parameters.select(selection)?;
-        Ok(Opened { model, parameters, input_scale: 1.0, origin: Origin::Quantized(Box::new(file)) })
+        Ok(Opened { model, parameters, input_scale: 1.0, origin: Origin::Quantized(Box::new(file)), attached: None })
     }
 
     /// Is this a quantized model (QDQ)?
@@ -81,6 +83,24 @@ impl Opened {
         } else {
             Opened::float(model, selection, input_rms)
         }
+    }
+
+    /// Train it with nodes beside it. [`Opened::close`] takes them away again.
+    ///
+    /// # Errors
+    /// A name that the model has already; a second attachment; taps in a quantized model, whose inner tensors are integers.
+    pub fn attach(mut self, attachment: &Attachment) -> Result<Opened, AdaptError> {
+        if self.attached.is_some() {
+            return Err(AdaptError::Unsuitable("the model has an attachment already".into()));
+        }
+        if self.quantized_file().is_some() && *attachment != Attachment::default() {
+            let what = "a quantized student has no float maps to tap; distil the float student and quantize it then, \
+                        or use losses over logits";
+            return Err(AdaptError::Unsuitable(what.into()));
+        }
+        self.attached = Some(attachment.put_into(&mut self.model.graph)?);
+        self.parameters.extend(&attachment.trained);
+        Ok(self)
     }
 
     /// What a quantized model was opened from.
@@ -105,6 +125,9 @@ impl Opened {
         };
         let mut model = self.model.clone();
         self.parameters.store_values(values, &mut model);
+        if let Some(attached) = &self.attached {
+            attached.take_from(&mut model.graph);
+        }
         multiply(&mut model, first_layers, 1.0 / self.input_scale);
         Ok(model)
     }

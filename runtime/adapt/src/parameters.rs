@@ -45,6 +45,11 @@ impl Parameters {
         Ok(parameters)
     }
 
+    /// The same tensors with other values.
+    pub(crate) fn with_values(&self, values: &[Vec<f32>]) -> Parameters {
+        Parameters { names: self.names.clone(), dims: self.dims.clone(), values: values.to_vec() }
+    }
+
     /// Those that `mask` says, in the same order.
     pub(crate) fn masked(&self, mask: &[bool]) -> Parameters {
         fn kept<T: Clone>(all: &[T], mask: &[bool]) -> Vec<T> {
@@ -64,6 +69,14 @@ impl Parameters {
             }
         }
         parameters
+    }
+
+    /// More of them, behind the others; those that are not f32 are left out.
+    pub(crate) fn extend(&mut self, tensors: &[(String, Tensor)]) {
+        let more = Parameters::listed(tensors.to_vec());
+        self.names.extend(more.names);
+        self.dims.extend(more.dims);
+        self.values.extend(more.values);
     }
 
     /// The model with these tensors as inputs after its own: tract then neither folds nor merges them, whatever their values.

@@ -10,7 +10,7 @@ use limbeck_engine::FloatIsa;
 use tract_core::internal::*;
 use tract_core::ops::Cost;
 
-use crate::differentiate::differentiate;
+use crate::differentiate::{Towards, differentiate};
 use crate::error::AdaptError;
 use crate::estimate::{MemoryEstimate, Size};
 use crate::memory;
@@ -121,7 +121,7 @@ impl<'a> Planner<'a> {
     fn raw(&self, chosen: &[usize]) -> Result<[u64; 2], AdaptError> {
         let weighing = || AdaptError::tract("cannot weigh the training graph");
         let trained: Vec<usize> = chosen.iter().map(|&i| i + 1).collect();
-        let graph = differentiate(&self.forward, &trained, &self.recipe.loss)?;
+        let graph = differentiate(&self.forward, &trained, Towards::Loss(&self.recipe.loss))?;
         let order = graph.eval_order().map_err(weighing())?;
         Ok([memory::step_bytes(&graph, &order).map_err(weighing())?, order.len() as u64])
     }

@@ -4,8 +4,9 @@ use crate::checkpoint::Checkpoint;
 use crate::error::AdaptError;
 use crate::estimate::MemoryEstimate;
 use crate::opened::Opened;
-use crate::optimiser::{Optimiser, OptimiserState, clip, cosine};
+use crate::optimiser::OptimiserState;
 use crate::recipe::Recipe;
+use crate::run::{Run, Sums};
 use crate::step::{BatchGradient, CutChoice, CutOptions, Examples, TrainingNet};
 use crate::visits::Visits;
 use limbeck_engine::onnx::Model;
@@ -13,26 +14,10 @@ use limbeck_files::sha256_hex;
 
 /// A run under way.
 pub struct Session {
-    opened: Opened,
+    run: Run,
     net: TrainingNet,
-    recipe: Recipe,
-    visits: Visits,
     identity: String,
-    values: Values,
-    step: usize,
-    total: usize,
-    sums: Sums,
-    epochs: Vec<Epoch>,
     choice: Option<CutChoice>,
-    /// The epoch whose order this is, and the order.
-    order: (usize, Vec<usize>),
-}
-
-/// What training changes.
-struct Values {
-    optimiser: Optimiser,
-    decays: Vec<bool>,
-    average: Vec<Vec<f32>>,
 }
 
 /// One pass over the data, in means over its samples.
@@ -70,9 +55,6 @@ impl Session {
         data: &str,
         cuts: Option<&CutOptions>,
     ) -> Result<Session, AdaptError> {
-        if visits.samples.is_empty() {
-            return Err(AdaptError::Unsuitable("there is no sample to train on".into()));
-        }
         let mut net = TrainingNet::of(&opened, &recipe.loss, recipe.threads)?;
         let choice = cuts.map(|cuts| net.shape().cut_choice(cuts, net.input_len(), recipe.epochs));
         let kept = cuts.filter(|_| choice.as_ref().is_some_and(|c| c.kept));
@@ -88,33 +70,13 @@ impl Session {
             data.to_owned(),
         ];
         let identity = sha256_hex(identity.join("\n").as_bytes());
-        let dims = opened.parameters.dims();
-        let values = Values {
-            optimiser: Optimiser::of(recipe.rule, recipe.weight_decay, dims),
-            decays: opened.parameters.decays(),
-            average: if recipe.ema.is_some() { opened.parameters.values.clone() } else { vec![] },
-        };
-        let total = visits.samples.len().div_ceil(recipe.batch.max(1)) * recipe.epochs;
-        Ok(Session {
-            opened,
-            net,
-            recipe: recipe.clone(),
-            visits,
-            identity,
-            values,
-            step: 0,
-            total,
-            sums: Sums::default(),
-            epochs: vec![],
-            choice,
-            order: (usize::MAX, vec![]),
-        })
+        Ok(Session { run: Run::new(opened, recipe, visits)?, net, identity, choice })
     }
 
     /// What the run holds at its fullest moment, predicted.
     pub fn memory(&self) -> MemoryEstimate {
-        let all = self.opened.model.parameters() as u64 * 4;
-        MemoryEstimate::new(self.net.shape().size(), &self.opened.parameters, all, &self.recipe)
+        let all = self.run.opened.model.parameters() as u64 * 4;
+        MemoryEstimate::new(self.net.shape().size(), &self.run.opened.parameters, all, &self.run.recipe)
     }
 
     /// The differentiated model.
@@ -129,34 +91,34 @@ impl Session {
 
     /// What is trained.
     pub fn opened(&self) -> &Opened {
-        &self.opened
+        &self.run.opened
     }
 
     /// Steps done.
     pub fn steps(&self) -> usize {
-        self.step
+        self.run.step
     }
 
     /// Steps in all.
     pub fn total(&self) -> usize {
-        self.total
+        self.run.total
     }
 
     /// Do no more than `total` steps; the learning rate's cosine ends there. Of use before the first step only: later it changes nothing.
     pub fn limit(&mut self, total: usize) {
-        if self.step == 0 {
-            self.total = self.total.min(total);
+        if self.run.step == 0 {
+            self.run.total = self.run.total.min(total);
         }
     }
 
     /// Are all steps done?
     pub fn is_done(&self) -> bool {
-        self.step >= self.total
+        self.run.step >= self.run.total
     }
 
     /// Epochs that ended.
     pub fn epochs(&self) -> &[Epoch] {
-        &self.epochs
+        &self.run.epochs
     }
 
     /// Take the next step.
@@ -165,74 +127,35 @@ impl Session {
     /// [`AdaptError::Diverged`] when the loss, a gradient or a weight is no longer finite; those of the examples. The run can then not
     /// go on; nothing was written.
     pub fn step(&mut self, examples: &dyn Examples) -> Result<StepReport, AdaptError> {
-        let batch = self.recipe.batch.max(1);
-        let an_epoch = self.visits.samples.len().div_ceil(batch);
-        let (epoch, place) = (self.step / an_epoch, self.step % an_epoch);
-        if self.order.0 != epoch {
-            self.order = (epoch, self.visits.epoch(self.recipe.seed, epoch));
-        }
-        let end = ((place + 1) * batch).min(self.order.1.len());
-        let indices = &self.order.1[place * batch..end];
-        let scaled = Scaled { examples, scale: self.opened.input_scale };
-        let mut gradient = self.net.gradient(&self.opened.parameters, &scaled, indices)?;
-        let norm = clip(&mut gradient.gradients, self.recipe.clip);
-        self.sums.add(&gradient, indices.len());
-        let step = self.step;
-        let finite =
-            |what, value: f32| if value.is_finite() { Ok(()) } else { Err(AdaptError::Diverged { what, step }) };
-        finite("the loss", gradient.teacher_loss + gradient.label_loss)?;
-        finite("the gradient", norm)?;
-        let warm_up = (self.total as f32 * self.recipe.warm_up).round() as usize;
-        let rate = cosine(self.recipe.rate, step, self.total, warm_up);
-        let Values { optimiser, decays, average } = &mut self.values;
-        let weights = &mut self.opened.parameters.values;
-        optimiser.step(rate, weights, &gradient.gradients, decays);
-        if let Some(decay) = self.recipe.ema {
-            for (average, weights) in average.iter_mut().zip(&*weights) {
-                average.iter_mut().zip(weights).for_each(|(a, w)| *a = decay * *a + (1.0 - decay) * w);
-            }
-        }
-        let samples = indices.len();
-        self.step += 1;
-        let so_far = self.sums.means();
-        if self.step.is_multiple_of(an_epoch) || self.step == self.total {
-            self.epochs.push(so_far);
-            self.sums = Sums::default();
-        }
-        if self.step >= self.total {
-            let largest = weights.iter().flatten().fold(0f32, |m, w| if w.is_finite() { m } else { f32::NAN });
-            finite("a weight", largest)?;
-        }
-        Ok(StepReport { step: self.step, total: self.total, samples, rate, norm, so_far })
+        let indices = self.run.next();
+        let gradient = self.gradient(examples, &indices)?;
+        self.run.advance(gradient, indices.len())
     }
 
     /// Mean loss and gradients of these samples at the weights as they are; nothing is changed.
     pub fn gradient(&self, examples: &dyn Examples, indices: &[usize]) -> Result<BatchGradient, AdaptError> {
-        let scaled = Scaled { examples, scale: self.opened.input_scale };
-        self.net.gradient(&self.opened.parameters, &scaled, indices)
+        let scaled = Scaled { examples, scale: self.run.opened.input_scale };
+        self.net.gradient(&self.run.opened.parameters, &scaled, indices)
     }
 
     /// The model as it is trained so far; the moving average where there is one.
     pub fn model(&self) -> Result<Model, AdaptError> {
-        let values = if self.recipe.ema.is_some() { &self.values.average } else { &self.opened.parameters.values };
-        if values.iter().flatten().any(|w| !w.is_finite()) {
-            return Err(AdaptError::Diverged { what: "a weight", step: self.step });
-        }
-        self.opened.close(values)
+        self.run.model()
     }
 
     /// Everything that decides how the run goes on, as bytes for [`crate::CheckpointStore`].
     pub fn checkpoint(&self) -> Vec<u8> {
-        let OptimiserState { first, second, steps } = self.values.optimiser.state();
-        let mut sums = vec![self.sums.loss.to_bits(), self.sums.agreement.to_bits(), self.sums.samples as u64];
-        sums.extend(self.epochs.iter().flat_map(|e| [e.loss.to_bits(), e.agreement.to_bits()]));
-        let (step, total) = (self.step as u64, self.total as u64);
+        let Run { opened, values, step, total, sums, epochs, .. } = &self.run;
+        let OptimiserState { first, second, steps } = values.optimiser.state();
+        let mut numbers = vec![sums.loss.to_bits(), sums.agreement.to_bits(), sums.samples as u64];
+        numbers.extend(epochs.iter().flat_map(|e| [e.loss.to_bits(), e.agreement.to_bits()]));
+        let (step, total) = (*step as u64, *total as u64);
         let (identity, optimiser_steps) = (self.identity.clone(), *steps);
-        Checkpoint { identity, step, total, sums, optimiser_steps, ..Checkpoint::default() }.emit_with([
-            &self.opened.parameters.values,
+        Checkpoint { identity, step, total, sums: numbers, optimiser_steps, ..Checkpoint::default() }.emit_with([
+            &opened.parameters.values,
             first,
             second,
-            &self.values.average,
+            &values.average,
         ])
     }
 
@@ -248,40 +171,21 @@ impl Session {
         }
         let [values, first, second, average] = checkpoint.lists;
         let lens = |lists: &[Vec<f32>]| lists.iter().map(Vec::len).collect::<Vec<_>>();
-        let fits = lens(&values) == lens(&self.opened.parameters.values) && checkpoint.sums.len() >= 3;
-        if !fits || lens(&average) != lens(&self.values.average) {
+        let run = &mut self.run;
+        let fits = lens(&values) == lens(&run.opened.parameters.values) && checkpoint.sums.len() >= 3;
+        if !fits || lens(&average) != lens(&run.values.average) {
             return Err(other("damaged"));
         }
         let (sums, epochs) = checkpoint.sums.split_at(3);
         let [loss, agreement] = [sums[0], sums[1]].map(f64::from_bits);
-        self.sums = Sums { loss, agreement, samples: sums[2] as usize };
+        run.sums = Sums { loss, agreement, samples: sums[2] as usize };
         let epoch = |e: &[u64]| Epoch { loss: f64::from_bits(e[0]), agreement: f64::from_bits(e[1]) };
-        self.epochs = epochs.chunks_exact(2).map(epoch).collect();
-        (self.step, self.total) = (checkpoint.step as usize, checkpoint.total as usize);
-        self.opened.parameters.values = values;
-        self.values.average = average;
-        self.values.optimiser.restore(OptimiserState { first, second, steps: checkpoint.optimiser_steps });
+        run.epochs = epochs.chunks_exact(2).map(epoch).collect();
+        (run.step, run.total) = (checkpoint.step as usize, checkpoint.total as usize);
+        run.opened.parameters.values = values;
+        run.values.average = average;
+        run.values.optimiser.restore(OptimiserState { first, second, steps: checkpoint.optimiser_steps });
         Ok(())
-    }
-}
-
-#[derive(Default)]
-struct Sums {
-    loss: f64,
-    agreement: f64,
-    samples: usize,
-}
-
-impl Sums {
-    fn add(&mut self, batch: &BatchGradient, samples: usize) {
-        self.loss += (batch.teacher_loss + batch.label_loss) as f64 * samples as f64;
-        self.agreement += batch.agreement as f64 * samples as f64;
-        self.samples += samples;
-    }
-
-    fn means(&self) -> Epoch {
-        let n = self.samples.max(1) as f64;
-        Epoch { loss: self.loss / n, agreement: self.agreement / n }
     }
 }
 

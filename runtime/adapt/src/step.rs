@@ -18,7 +18,7 @@ use tract_core::ops::einsum::EinSum;
 
 use crate::accumulate::Accumulated;
 use crate::cuts::{CutFormat, Cuts};
-use crate::differentiate::differentiate;
+use crate::differentiate::{Towards, differentiate};
 use crate::error::AdaptError;
 use crate::estimate::Size;
 use crate::loss::Loss;
@@ -32,7 +32,7 @@ use crate::reduce::{self, Sum};
 use crate::split::split;
 
 /// Samples whose gradients are summed by one thread before they meet the others. Part of the result's definition.
-const CHUNK: usize = 8;
+pub(crate) const CHUNK: usize = 8;
 
 /// Where samples come from. Called from several threads at once.
 pub trait Examples: Sync {
@@ -356,22 +356,29 @@ pub(crate) fn forward(
     quantized: Option<&QuantizedFile>,
     path: Option<FloatIsa>,
 ) -> Result<TypedModel, AdaptError> {
-    let (opened, input_shape) = (parameters.as_inputs(model), limbeck_engine::input_shape(model, 1)?);
+    let (opened, input_shape) = (parameters.as_inputs(model), image_shape(model)?);
     match quantized {
         Some(file) => file.forward(&opened, &input_shape),
         None => Ok(training_model(&opened, &input_shape, path)?),
     }
 }
 
+/// Shape of one image. Only the first input is one: what is attached to a model may have further ones.
+pub(crate) fn image_shape(model: &Model) -> Result<Vec<usize>, AdaptError> {
+    let mut alone = model.clone();
+    alone.graph.inputs.truncate(1);
+    Ok(limbeck_engine::input_shape(&alone, 1)?)
+}
+
 /// Last to first, as the graph's inputs and outputs are.
-fn weights(parameters: &Parameters) -> Result<Vec<TValue>, AdaptError> {
+pub(crate) fn weights(parameters: &Parameters) -> Result<Vec<TValue>, AdaptError> {
     (parameters.values.iter().zip(parameters.dims()).rev())
         .map(|(values, dims)| Ok(Tensor::from_shape(dims, values)?.into_tvalue()))
         .collect::<TractResult<Vec<TValue>>>()
         .map_err(AdaptError::tract("cannot take the parameters"))
 }
 
-fn tensor(shape: &[usize], values: &[f32]) -> Result<TValue, AdaptError> {
+pub(crate) fn tensor(shape: &[usize], values: &[f32]) -> Result<TValue, AdaptError> {
     let tensor = Tensor::from_shape(shape, values).map_err(AdaptError::tract("cannot take this sample"))?;
     Ok(tensor.into_tvalue())
 }
@@ -413,7 +420,7 @@ impl Prepared {
         let (prefix_macs, suffix_macs) = (macs(prefix.as_ref())?, macs(Some(&suffix))?);
         let inputs = suffix.input_outlets().map_err(preparing())?.len();
         let trained: Vec<usize> = (cut.len().max(1)..inputs).collect();
-        let mut graph = differentiate(&suffix, &trained, loss)?;
+        let mut graph = differentiate(&suffix, &trained, Towards::Loss(loss))?;
         let accumulated = Accumulated::new(&mut graph).map_err(preparing())?;
         let plan = graph.into_optimized().and_then(|m| m.into_runnable()).map_err(preparing())?;
         let prefix = prefix.map(|p| p.into_optimized().and_then(|m| m.into_runnable()));

@@ -28,6 +28,7 @@ mod profile;
 mod qdq;
 mod steps;
 mod student;
+mod taps;
 
 pub use compile::{Compiled, FloatNode, Region, compile};
 pub use error::{EngineError, guarded};
@@ -47,6 +48,7 @@ pub use plan_op::PLAN_OP;
 pub use profile::Profile;
 pub use steps::Step;
 pub use student::{Memory, Student, StudentWorker};
+pub use taps::{Tap, Taps};
 
 use tract_onnx::prelude::*;
 

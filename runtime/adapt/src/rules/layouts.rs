@@ -10,7 +10,7 @@ use tract_core::internal::*;
 use tract_core::ops::cnn::{Conv, Deconv, KernelFormat, MaxPool, PaddingSpec, PoolSpec, SumPool};
 use tract_core::ops::nn::DataFormat;
 
-use crate::differentiate::differentiate;
+use crate::differentiate::{Towards, differentiate};
 use crate::loss::Loss;
 use crate::ops::with_f32;
 
@@ -127,7 +127,8 @@ impl Case {
 fn gradients(forward: &TypedModel) -> TractResult<Vec<Vec<f32>>> {
     let loss = Loss { temperature: 2.0, teacher_weight: 1.0, label_weight: 0.5 };
     let trained: Vec<usize> = (1..forward.input_outlets()?.len()).collect();
-    let graph = differentiate(forward, &trained, &loss).map_err(|e| format_err!("{e}"))?.into_optimized()?;
+    let graph =
+        differentiate(forward, &trained, Towards::Loss(&loss)).map_err(|e| format_err!("{e}"))?.into_optimized()?;
     let slow = graph
         .nodes()
         .iter()
