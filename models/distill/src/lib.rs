@@ -5,7 +5,8 @@
 //!
 //! A float student is normalised first (batch norm folded), so what is trained is what is later quantized. One epoch visits
 //! every sample once, in an order drawn from the seed; each visit shows one view of the sample, and student and teacher
-//! always speak of the same view. Training stops at the first loss, gradient
+//! always speak of the same view. Drawn views come from the recipe in the answers file. A picture that is mixed from two samples has
+//! no single label: it has no cross-entropy with a label, only with the teacher. Training stops at the first loss, gradient
 //! or weight that is not finite, and returns no model.
 
 #![forbid(unsafe_code)]
@@ -16,8 +17,8 @@ use std::time::Instant;
 use limbeck_adapt::{
     AdaptError, CutFormat, CutOptions, Examples, Loss, Opened, QuantizedOptions, Selection, Session, Visits,
 };
-use limbeck_answers::{Answers, AnswersError, Card, Preprocess, View};
-use limbeck_data::{DataError, Dataset, Watch};
+use limbeck_answers::{Answers, AnswersError, Augment, Card, Preprocess, View};
+use limbeck_data::{DataError, Dataset, Viewed, Watch};
 use limbeck_engine::onnx::Model;
 use limbeck_engine::{EngineError, input_shape, normalise};
 use limbeck_quantize::equalise;
@@ -39,6 +40,13 @@ impl<'a> Target<'a> {
         match self {
             Target::Answers(answers) => answers.views(),
             Target::Labels(views) => views,
+        }
+    }
+
+    fn augment(self) -> Option<&'a Augment> {
+        match self {
+            Target::Answers(answers) => answers.manifest().augment.as_ref(),
+            Target::Labels(_) => None,
         }
     }
 }
@@ -250,6 +258,11 @@ impl<'a> TrainingSamples<'a> {
         Ok(TrainingSamples { preprocess, dataset, target })
     }
 
+    /// The pictures that the teacher was shown.
+    fn viewed(&self) -> Viewed<'a> {
+        Viewed::new(self.dataset, self.target.augment())
+    }
+
     /// Sample and view of a visit.
     fn visited(&self, visit: usize) -> (usize, View) {
         let views = self.target.views();
@@ -264,15 +277,14 @@ impl<'a> TrainingSamples<'a> {
     }
 
     fn input(&self, index: usize, view: View, x: &mut [f32]) -> Result<Option<usize>, String> {
-        let sample = self.dataset.sample(index).map_err(|e| e.to_string())?;
-        let run = self.preprocess.run(&sample.image, view, x);
-        run.map_err(|e| format!("sample {}: {e}", self.dataset.id(index)))?;
-        Ok(sample.label.map(usize::from))
+        let shown = self.viewed().input(&self.preprocess, index, view, x).map_err(|e| e.to_string())?;
+        Ok(shown.only())
     }
 
     fn cut_options(&self, path: &Path, card: &Card) -> Result<CutOptions, DistillError> {
         let views = self.target.views();
-        let made_of = format!("{} {} {views:?}", self.dataset.sha256()?, card.to_toml());
+        let recipe = self.target.augment().map(Augment::sha256).unwrap_or_default();
+        let made_of = format!("{} {} {views:?} {recipe}", self.dataset.sha256()?, card.to_toml());
         Ok(CutOptions {
             path: path.to_owned(),
             identity: limbeck_files::sha256(made_of.as_bytes()),
@@ -307,6 +319,10 @@ impl Examples for TrainingSamples<'_> {
     fn answer(&self, visit: usize, _x: &mut [f32], teacher: &mut [f32]) -> Result<Option<usize>, String> {
         let (index, view) = self.visited(visit);
         self.teacher(index, view, teacher)?;
+        let plan = self.viewed().plan(index, view).map_err(|e| e.to_string())?;
+        if plan.mix.is_some() {
+            return Ok(None);
+        }
         Ok(self.dataset.sample(index).map_err(|e| e.to_string())?.label.map(usize::from))
     }
 }

@@ -38,7 +38,7 @@ impl Setting {
     fn answers(&self) -> Answers {
         let (teacher, out) = (self.folder.path().join("teacher.onnx"), self.folder.path().join("answers"));
         self.float.write(&teacher).unwrap();
-        let options = TeachOptions { views: vec![View::Identity], head: HeadKind::DenseF32, threads: 2 };
+        let options = TeachOptions { views: vec![View::Identity], augment: None, head: HeadKind::DenseF32, threads: 2 };
         teach(&teacher, &self.card, &self.train, &out, &options, &Unwatched).unwrap();
         Answers::open(&out).unwrap()
     }

@@ -139,17 +139,9 @@ pub enum QuantizeError {
     /// The student.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The calibration samples.
+    /// The calibration samples: one cannot be read, or does not fit the card.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A calibration sample does not fit the card.
-    #[error("sample {id}: {why}")]
-    Sample {
-        /// The sample.
-        id: String,
-        /// What does not fit.
-        why: String,
-    },
     /// An activation is not finite on a calibration sample.
     #[error("\"{value}\" is not finite on sample {id}; the student or its card is wrong")]
     NotFinite {

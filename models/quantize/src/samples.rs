@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use limbeck_answers::{Preprocess, View};
-use limbeck_data::{Dataset, Watch, parallel};
+use limbeck_data::{Dataset, Viewed, Watch, parallel};
 
 use crate::QuantizeError;
 
@@ -33,12 +33,9 @@ impl Samples<'_> {
     /// Write the `i`-th of these samples into `x`.
     pub fn fill(&self, i: usize, x: &mut [f32]) -> Result<Sample, QuantizeError> {
         let index = self.indices[i];
-        let sample = self.dataset.sample(index)?;
         let id = self.dataset.id(index);
-        match self.preprocess.run(&sample.image, View::Identity, x) {
-            Ok(()) => Ok(Sample { id, label: sample.label }),
-            Err(e) => Err(QuantizeError::Sample { id, why: e.to_string() }),
-        }
+        let shown = Viewed::new(self.dataset, None).input(self.preprocess, index, View::Identity, x)?;
+        Ok(Sample { id, label: shown.label })
     }
 
     /// `f(state, x, sample)` for every sample, each thread with a state of its own; results in sample order.

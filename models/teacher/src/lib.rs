@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use limbeck_answers::{
-    AnswersError, AnswersWriter, Card, DatasetId, Head, HeadKind, Manifest, Preprocess, Source, View,
+    AnswersError, AnswersWriter, Augment, Card, DatasetId, Head, HeadKind, Manifest, Preprocess, Source, View,
 };
-use limbeck_data::{Dataset, Watch, parallel};
+use limbeck_data::{Dataset, Viewed, Watch, parallel};
 use limbeck_engine::onnx::{Model, OnnxError};
 use limbeck_engine::{EngineError, Net};
 
@@ -20,6 +20,8 @@ use limbeck_engine::{EngineError, Net};
 pub struct TeachOptions {
     /// Views of every sample, in the order of the file.
     pub views: Vec<View>,
+    /// What drawn views are drawn from; `None` without drawn views.
+    pub augment: Option<Augment>,
     /// How logits are stored.
     pub head: HeadKind,
     /// Threads; each runs one sample at a time.
@@ -43,17 +45,9 @@ pub enum TeachError {
     /// Writing the answers.
     #[error(transparent)]
     Answers(#[from] AnswersError),
-    /// Reading a sample.
+    /// A sample that cannot be read, or does not fit the card.
     #[error(transparent)]
     Data(#[from] limbeck_data::DataError),
-    /// A sample does not fit the card.
-    #[error("sample {id}: {why}")]
-    Sample {
-        /// The sample's file or number.
-        id: String,
-        /// What does not fit.
-        why: String,
-    },
     /// Teacher, card and data do not belong together.
     #[error("{0}")]
     Mismatch(String),
@@ -100,10 +94,12 @@ pub fn teach(
             labels: dataset.labels().to_vec(),
         },
         views: options.views.clone(),
+        augment: options.augment.clone(),
         head: Head { kind: options.head, classes: classes as u32 },
     };
     let writer = Mutex::new(AnswersWriter::create(out, manifest)?);
     let preprocess = Preprocess::new(card);
+    let viewed = Viewed::new(dataset, options.augment.as_ref());
     let samples = dataset.len();
     let score = Mutex::new(Taught { labelled: 0, correct: 0 });
     let total = samples * options.views.len();
@@ -114,10 +110,7 @@ pub fn teach(
         || Ok((net.worker().map_err(failed)?, vec![0.0; preprocess.len()])),
         |(worker, x), job| {
             let (view, index) = (options.views[job / samples], job % samples);
-            let sample = dataset.sample(index)?;
-            preprocess
-                .run(&sample.image, view, x)
-                .map_err(|e| TeachError::Sample { id: dataset.id(index), why: e.to_string() })?;
+            let shown = viewed.input(&preprocess, index, view, x)?;
             let mut logits = vec![];
             worker
                 .run(x, |output, y| {
@@ -131,10 +124,10 @@ pub fn teach(
                 logits.iter_mut().for_each(|p| *p = p.max(1e-12).ln());
             }
             lock(&writer).put(index as u64, view, &logits)?;
-            if let Some(label) = sample.label.filter(|_| job < samples) {
+            if let Some(label) = shown.only().filter(|_| job < samples) {
                 let mut score = lock(&score);
                 score.labelled += 1;
-                score.correct += (limbeck_engine::argmax(&logits) == label as usize) as usize;
+                score.correct += (limbeck_engine::argmax(&logits) == label) as usize;
             }
             Ok::<_, TeachError>(())
         },

@@ -7,7 +7,8 @@ use limbeck_files::FileError;
 use serde::{Deserialize, Serialize};
 
 use crate::card::Card;
-use crate::image::View;
+use crate::view::View;
+use crate::views::Augment;
 
 /// First bytes of an answers file.
 pub const MAGIC: [u8; 8] = *b"LBANSWER";
@@ -50,6 +51,9 @@ pub struct Manifest {
     pub dataset: DatasetId,
     /// Views with a record for every sample, in file order.
     pub views: Vec<View>,
+    /// What drawn views are drawn from; `None` without drawn views.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub augment: Option<Augment>,
     /// What a record is.
     pub head: Head,
 }
@@ -170,6 +174,7 @@ impl Manifest {
         if (1..self.views.len()).any(|i| self.views[..i].contains(&self.views[i])) {
             return Err(("views", "names a view twice".into()));
         }
+        Augment::check_views(self.augment.as_ref(), &self.views).map_err(|why| ("augment", why))?;
         let (classes, labels) = (self.head.classes as usize, self.card.labels.len());
         if classes == 0 {
             return Err(("head.classes", "is 0".into()));
@@ -307,6 +312,8 @@ pub struct Expected {
     pub dataset_sha256: Option<String>,
     /// The student's labels, which must be the teacher's, in order.
     pub labels: Option<Vec<String>>,
+    /// [`Augment::sha256`] of what the drawn views are drawn from.
+    pub augment_sha256: Option<String>,
 }
 
 /// Why answers cannot be written or used.
@@ -358,7 +365,7 @@ pub enum AnswersError {
     Mismatch {
         /// The file.
         path: PathBuf,
-        /// "teacher", "teacher card", "data set" or "labels".
+        /// "teacher", "teacher card", "data set", "augment" or "labels".
         field: &'static str,
         /// What the file says.
         in_file: String,
@@ -463,6 +470,7 @@ pub(crate) mod tests {
             card,
             dataset: DatasetId { name: "five".into(), samples: 5, sha256: "2".repeat(64), labels: vec![] },
             views: View::ALL.to_vec(),
+            augment: None,
             head: Head { kind, classes: 3 },
         }
     }
@@ -506,6 +514,12 @@ pub(crate) mod tests {
             ("dataset.samples", |m| m.dataset.samples = 0),
             ("views", |m| m.views.clear()),
             ("views", |m| m.views.push(View::Flip)),
+            ("augment", |m| m.views.push(View::Drawn(0))),
+            ("augment", |m| m.augment = Augment::preset("light", 0).ok()),
+            ("augment", |m| {
+                m.views.push(View::Drawn(0));
+                m.augment = Some(Augment::new(0));
+            }),
             ("head.classes", |m| m.head.classes = 0),
             ("head.classes", |m| m.head.classes = 4),
         ];

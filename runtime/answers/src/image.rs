@@ -1,6 +1,4 @@
-//! A decoded image, and the views of it that a student may be shown.
-
-use serde::{Deserialize, Serialize};
+//! A decoded image.
 
 /// 8-bit RGB, row-major: `rgb` is (H, W, 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,51 +30,9 @@ impl Image {
     }
 }
 
-/// One way of showing a sample. Teacher and student must be shown the same one; answers are kept per (sample, view).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum View {
-    /// The image as it is.
-    Identity,
-    /// Mirrored left to right, after the resize.
-    Flip,
-}
-
-impl View {
-    /// Every view this build knows.
-    pub const ALL: [View; 2] = [View::Identity, View::Flip];
-
-    /// The name in files and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            View::Identity => "identity",
-            View::Flip => "flip",
-        }
-    }
-
-    /// The view of this name.
-    pub fn named(name: &str) -> Option<View> {
-        View::ALL.into_iter().find(|v| v.name() == name)
-    }
-}
-
-impl std::fmt::Display for View {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn view_names_are_those_of_the_file() {
-        for view in View::ALL {
-            assert_eq!(serde_json::to_string(&view).unwrap(), format!("\"{view}\""));
-            assert_eq!(View::named(view.name()), Some(view));
-        }
-    }
 
     #[test]
     fn a_whole_image_has_all_its_bytes() {

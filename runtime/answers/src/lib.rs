@@ -1,10 +1,11 @@
 //! What a teacher said, and exactly what it was shown.
 //!
-//! Four things live here, because a cached answer is worth nothing unless all four are the same on the machine that
+//! Five things live here, because a cached answer is worth nothing unless all five are the same on the machine that
 //! wrote it and on the board that reads it:
 //!
 //! * [`Card`]: the TOML beside an ONNX file that says how pixels become its input;
 //! * [`Preprocess`]: those pixels' road to the input tensor, bit-exact on every architecture, one [`View`] at a time;
+//! * [`views`]: what drawn views are, from a recipe to pixels;
 //! * [`AnswersWriter`] and [`Answers`]: the file of teacher answers, one record per (sample, view);
 //! * [`rng`]: the counter-based generator behind views and procedural data.
 //!
@@ -51,13 +52,18 @@ pub mod preprocess;
 pub mod reader;
 mod resize;
 pub mod rng;
+pub mod view;
+pub mod views;
 pub mod writer;
 
 // What a model wants
 pub use card::{Card, CardError, Colour, InputCard, Layout, Resize, Task};
 // From pixels to its input
-pub use image::{Image, View};
+pub use image::Image;
 pub use preprocess::{Preprocess, PreprocessError};
+// Ways of showing a sample
+pub use view::{View, ViewError};
+pub use views::{Augment, AugmentError, ViewPlan};
 // What a teacher said
 pub use format::{AnswersError, DatasetId, Expected, Head, HeadKind, Manifest, Source};
 pub use reader::Answers;

@@ -1,14 +1,16 @@
 //! From an image to the input tensor of a model.
 //!
-//! image (H, W, 3) u8 -> resize -> view -> colour -> table -> out (C, H', W') or (H', W', C) f32
+//! image (H, W, 3) u8 -> the view's plan -> resize -> flip -> colour -> table -> out (C, H', W') or (H', W', C) f32
 //!
 //! Everything before the table is integer arithmetic; the table holds `(pixel * scale - mean[c]) / std[c]` for the 256
 //! pixels of each channel, three IEEE operations each rounded once (Rust never fuses them). So the same card, image and
 //! view give the same bits on every architecture.
 
 use crate::card::{Card, Colour, Layout, Resize};
-use crate::image::{Image, View};
+use crate::image::Image;
 use crate::resize;
+use crate::view::View;
+use crate::views::{ViewPlan, apply};
 
 /// Why an image cannot become an input. The caller adds which image.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +55,18 @@ pub enum PreprocessError {
         have: usize,
         /// There must be.
         need: usize,
+    },
+    /// A drawn view without its plan.
+    #[error("the view {view} must be drawn from a recipe first; draw its plan and use Preprocess::run_plan")]
+    NotDrawn {
+        /// The view.
+        view: View,
+    },
+    /// A plan that mixes two samples, and only one image.
+    #[error("the view mixes sample {partner} in, but its image was not given; give it as the partner")]
+    NoPartner {
+        /// The sample whose image is missing.
+        partner: u64,
     },
 }
 
@@ -103,31 +117,54 @@ impl Preprocess {
         Ok(())
     }
 
-    /// Write the input for `image`, seen through `view`, into `out`, in the card's layout.
+    /// Write the input for `image`, seen through a `view` that needs no recipe, into `out`, in the card's layout.
+    ///
+    /// # Errors
+    /// An image that the card does not allow; a drawn view, whose plan [`Preprocess::run_plan`] needs.
     pub fn run(&self, image: &Image, view: View, out: &mut [f32]) -> Result<(), PreprocessError> {
-        let (width, height) = (image.width, image.height);
-        if !image.is_whole() {
-            return Err(PreprocessError::NotWhole { width, height, bytes: image.rgb.len() });
+        let plan = ViewPlan::fixed(view).ok_or(PreprocessError::NotDrawn { view })?;
+        self.run_plan(&plan, image, None, out)
+    }
+
+    /// Write what `plan` shows of `image` into `out`, in the card's layout. `partner` is the image of the sample that the plan
+    /// mixes in; it may have another size.
+    ///
+    /// # Errors
+    /// An image that the card does not allow; a plan that mixes, without its partner.
+    pub fn run_plan(
+        &self,
+        plan: &ViewPlan,
+        image: &Image,
+        partner: Option<&Image>,
+        out: &mut [f32],
+    ) -> Result<(), PreprocessError> {
+        let partner = match &plan.mix {
+            None => None,
+            Some(mix) => Some(partner.ok_or(PreprocessError::NoPartner { partner: mix.partner })?),
+        };
+        for image in [Some(image), partner].into_iter().flatten() {
+            let (width, height) = (image.width, image.height);
+            if !image.is_whole() {
+                return Err(PreprocessError::NotWhole { width, height, bytes: image.rgb.len() });
+            }
+            self.accepts(width, height)?;
         }
         if out.len() != self.len() {
             return Err(PreprocessError::WrongLength { have: out.len(), need: self.len() });
         }
-        self.accepts(width, height)?;
+        let shown = apply::shown(plan, image, partner);
         let stretched;
-        let image = if (width, height) == (self.width, self.height) {
-            image
+        let image = if (shown.width, shown.height) == (self.width, self.height) {
+            &*shown
         } else {
-            stretched = resize::stretch(image, self.width, self.height);
+            stretched = resize::stretch(&shown, self.width, self.height);
             &stretched
         };
         let (w, c) = (self.width as usize, self.table.len());
         let plane = w * self.height as usize;
         for (y, x_h) in image.rgb.chunks_exact(3 * w).enumerate() {
             for (x, rgb) in x_h.chunks_exact(3).enumerate() {
-                let x = match view {
-                    View::Identity => x,
-                    View::Flip => w - 1 - x,
-                };
+                let x = if plan.picture.flip { w - 1 - x } else { x };
                 let at = y * w + x;
                 let mut put = |c_i: usize, pixel: u8| {
                     let to = match self.layout {
@@ -148,7 +185,7 @@ impl Preprocess {
 }
 
 /// BT.601 luma, 0.299 R + 0.587 G + 0.114 B with weights of 16 bits that sum to 65536 (the numbers of Pillow's `L`).
-fn luma([r, g, b]: [u8; 3]) -> u8 {
+pub(crate) fn luma([r, g, b]: [u8; 3]) -> u8 {
     ((r as u32 * 19_595 + g as u32 * 38_470 + b as u32 * 7_471 + 0x8000) >> 16) as u8
 }
 

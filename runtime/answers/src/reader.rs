@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::format::{AnswersError, BLOCK, END, Expected, HEADER, Header, HeaderError, Manifest};
-use crate::image::View;
+use crate::view::View;
 
 /// An answers file in memory, every byte of it checked.
 #[derive(Debug)]
@@ -107,6 +107,13 @@ impl Answers {
                 return mismatch(field, &format!("sha256 {have} ({name})"), &format!("sha256 {want}"));
             }
         }
+        if let Some(want) = &expected.augment_sha256 {
+            let have = m.augment.as_ref().map(|recipe| recipe.sha256());
+            if have.as_ref() != Some(want) {
+                let have = have.map_or("no drawn views".into(), |sha256| format!("sha256 {sha256}"));
+                return mismatch("augment", &have, &format!("sha256 {want}"));
+            }
+        }
         match &expected.labels {
             Some(want) if *want != m.card.labels => {
                 let list = |labels: &[String]| format!("{} labels [{}]", labels.len(), labels.join(", "));
@@ -180,7 +187,7 @@ mod tests {
     use crate::writer::AnswersWriter;
 
     fn logits(sample: u64, view: View, classes: usize) -> Vec<f32> {
-        let mut s = Stream::new(3, sample, view as u32);
+        let mut s = Stream::new(3, sample, (view == View::Flip) as u32);
         (0..classes).map(|_| (s.next_u32() as f32 / 2.0_f32.powi(31) - 1.0) * 20.0).collect()
     }
 
@@ -278,9 +285,13 @@ mod tests {
 
     #[test]
     fn answers_for_something_else_are_refused_by_field() {
-        let answers = open(&write(manifest(HeadKind::DenseF16))).unwrap();
+        let mut m = manifest(HeadKind::DenseF16);
+        m.views.push(View::Drawn(0));
+        m.augment = crate::Augment::preset("light", 0).ok();
+        let answers = open(&write(m)).unwrap();
         let m = answers.manifest().clone();
         let right = Expected {
+            augment_sha256: m.augment.map(|recipe| recipe.sha256()),
             teacher_sha256: Some(m.teacher.sha256),
             card_sha256: Some(m.card_sha256),
             dataset_sha256: Some(m.dataset.sha256),
@@ -293,6 +304,7 @@ mod tests {
             ("teacher", Expected { teacher_sha256: other(), ..right.clone() }),
             ("teacher card", Expected { card_sha256: other(), ..right.clone() }),
             ("data set", Expected { dataset_sha256: other(), ..right.clone() }),
+            ("augment", Expected { augment_sha256: other(), ..right.clone() }),
             ("labels", Expected { labels: Some(vec!["b".into(), "a".into(), "c".into()]), ..right.clone() }),
         ];
         for (name, wrong) in cases {

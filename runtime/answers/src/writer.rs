@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::format::{AnswersError, BLOCK, END, Header, Manifest};
-use crate::image::View;
+use crate::view::View;
 
 /// Collects the answers of a teacher. Records wait in memory (`S V stride` bytes: 1 MB for 50,000 samples of 10
 /// classes) and the file appears in [`AnswersWriter::finish`], whole; dropped before that, nothing is left.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use limbeck_answers::{PreprocessError, View};
 use limbeck_files::FileError;
 
 /// Why data cannot be read.
@@ -78,6 +79,22 @@ pub enum DataError {
         index: usize,
         /// There are.
         len: usize,
+    },
+    /// An image that cannot become an input.
+    #[error("sample {id}: {why}")]
+    Input {
+        /// The sample's file or number.
+        id: String,
+        /// What does not fit.
+        why: PreprocessError,
+    },
+    /// A drawn view, and nothing to draw it from.
+    #[error(
+        "the view {view} must be drawn from a recipe, and there is none; teach with --augment, or without drawn views"
+    )]
+    NoRecipe {
+        /// The view.
+        view: View,
     },
     /// A setting that makes no sense.
     #[error("{what}: {why}")]

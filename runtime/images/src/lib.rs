@@ -12,6 +12,7 @@ pub mod files;
 pub mod folder;
 pub mod memory;
 pub mod parallel;
+pub mod views;
 mod watch;
 
 use limbeck_answers::Image;
@@ -22,6 +23,8 @@ pub use error::DataError;
 pub use files::{Files, Listing};
 pub use folder::{FolderOptions, ImageFolder, OnCorrupt, SizeExample, Skipped};
 pub use memory::MemoryDataset;
+// What is shown of them
+pub use views::{Labels, Mixed, Viewed};
 // What a long stage tells
 pub use watch::{Unwatched, Watch};
 

@@ -10,6 +10,7 @@ mod exit;
 mod inputs;
 mod record;
 mod verbs;
+mod views;
 
 use std::process::ExitCode;
 

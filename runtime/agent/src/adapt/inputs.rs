@@ -9,7 +9,7 @@ use anyhow::Result;
 use limbeck_adapt::Examples;
 use limbeck_answers::{Answers, Expected, Preprocess, Resize, View};
 use limbeck_bundle::{Bundle, Replay, ReplaySample};
-use limbeck_images::{Dataset, FolderOptions, ImageFolder};
+use limbeck_images::{Dataset, FolderOptions, ImageFolder, Viewed};
 
 use crate::output::Refused;
 
@@ -58,6 +58,11 @@ impl Local {
         &self.images_sha256
     }
 
+    /// The images as the teacher was shown them.
+    fn viewed(&self) -> Viewed<'_> {
+        Viewed::new(&self.images, self.answers.manifest().augment.as_ref())
+    }
+
     /// What the teacher said.
     pub fn answers(&self) -> &Answers {
         &self.answers
@@ -100,9 +105,7 @@ impl Material<'_> {
     pub fn show(&self, shown: Shown, x: &mut [f32], teacher: &mut [f32]) -> Result<Option<usize>, String> {
         match shown {
             Shown::Local(i, view) => {
-                let sample = self.local.images.sample(i).map_err(|e| e.to_string())?;
-                let run = self.preprocess.run(&sample.image, view, x);
-                run.map_err(|e| format!("image {}: {e}", self.local.images.id(i)))?;
+                self.local.viewed().input(self.preprocess, i, view, x).map_err(|e| e.to_string())?;
             }
             Shown::Replayed(i) => {
                 let run = self.preprocess.run(&self.replayed(i)?.image, View::Identity, x);
@@ -117,15 +120,16 @@ impl Material<'_> {
         let label = match shown {
             Shown::Local(i, view) => {
                 self.local.answers.logits_into(i as u64, view, teacher).map_err(|e| e.to_string())?;
-                self.local.images.label(i)
+                let label_of = |i| self.local.images.label(i);
+                self.local.viewed().labels(i, view, label_of).map_err(|e| e.to_string())?.only()
             }
             Shown::Replayed(i) => {
                 let sample = self.replayed(i)?;
                 teacher.copy_from_slice(&sample.teacher);
-                sample.label
+                sample.label.map(usize::from)
             }
         };
-        Ok(label.map(usize::from))
+        Ok(label)
     }
 
     fn replayed(&self, i: usize) -> Result<&ReplaySample, String> {

@@ -14,6 +14,7 @@ use limbeck_zoo::shipped::{STUDENT, TEACHER};
 use crate::console::Console;
 use crate::verbs::distill::RecipeArguments;
 use crate::verbs::pipeline;
+use crate::views::ViewArguments;
 
 /// Images that the demo student is fine-distilled on: the camera's, without labels.
 const TRAIN: &str = "scenes:seed=21,samples=6000,shift=strong";
@@ -71,7 +72,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
         boards,
         skip_corrupt: false,
         limit: None,
-        views: vec!["identity".into()],
+        views: ViewArguments::default(),
         recipe: RecipeArguments { epochs: arguments.epochs, rate: Some(RATE), ..RecipeArguments::default() },
         profile: arguments.profile.clone(),
     };

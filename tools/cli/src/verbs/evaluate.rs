@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use limbeck_answers::{Answers, View};
-use limbeck_data::{Dataset, parallel};
+use limbeck_data::{Dataset, Viewed, parallel};
 use limbeck_engine::{Integers, Student, argmax, combined_digest};
 use limbeck_report::Accuracy;
 
@@ -77,6 +77,7 @@ pub fn evaluate(
     let about = || format!("model {}", model.path.display());
     let student = Student::load(&model.model).with_context(about)?;
     let preprocess = model.preprocess(&student)?;
+    let viewed = Viewed::new(dataset, None);
     struct One {
         class: usize,
         integers: Integers,
@@ -90,8 +91,7 @@ pub fn evaluate(
         watch,
         || Ok((student.worker()?, vec![0.0; preprocess.len()], vec![0.0; student.output_len()])),
         |(worker, x, logits), i| -> Result<()> {
-            let sample = dataset.sample(i)?;
-            preprocess.run(&sample.image, View::Identity, x).with_context(|| format!("sample {}", dataset.id(i)))?;
+            let shown = viewed.input(&preprocess, i, View::Identity, x)?;
             let integers = worker.run_hashed(x, logits)?;
             let class = argmax(logits);
             let teacher = match answers {
@@ -102,7 +102,7 @@ pub fn evaluate(
                 }
                 None => None,
             };
-            let one = One { class, integers, label: sample.label, teacher };
+            let one = One { class, integers, label: shown.label, teacher };
             results.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((i, one));
             Ok(())
         },

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Result;
+use limbeck_answers::View;
 use limbeck_boards::Board;
 use limbeck_report::Report;
 
@@ -11,6 +12,7 @@ use crate::console::Console;
 use crate::inputs::{DataArguments, file_name};
 use crate::record::ReportArguments;
 use crate::verbs::{bench, bundle, deploy, distill, evaluate, quantize, teach, validate};
+use crate::views::ViewArguments;
 
 /// From a teacher to a measured int8 student on boards: teach, distill, quantize, bundle, deploy, validate, bench, report.
 #[derive(clap::Args, Clone, Debug)]
@@ -39,9 +41,8 @@ pub struct Arguments {
     /// Train on the first N images only.
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Views of every training image: `identity`, `flip`.
-    #[arg(long, value_delimiter = ',', default_value = "identity")]
-    pub views: Vec<String>,
+    #[command(flatten)]
+    pub views: ViewArguments,
     #[command(flatten)]
     pub recipe: distill::RecipeArguments,
     /// Cargo profile of the agent (see `deploy`).
@@ -66,6 +67,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
 /// All stages in order. Every file is written to the out folder, under a fixed name; an old report there is replaced.
 pub fn road(arguments: &Arguments, console: &Console) -> Result<Report> {
     let start = Instant::now();
+    let (views, _) = arguments.views.read()?;
     let out = |name: &str| arguments.out.join(name);
     limbeck_files::create_dir(&arguments.out)?;
     let report_path = out("report.json");
@@ -77,17 +79,17 @@ pub fn road(arguments: &Arguments, console: &Console) -> Result<Report> {
         |data: &str, limit| DataArguments { limit, skip_corrupt: arguments.skip_corrupt, ..DataArguments::of(data) };
     let (train, test) = (data(&arguments.train, arguments.limit), data(&arguments.test, None));
 
-    let teach_with = |data: &DataArguments, views: &[String], out: PathBuf| teach::Arguments {
+    let teach_with = |data: &DataArguments, views: &ViewArguments, out: PathBuf| teach::Arguments {
         teacher: arguments.teacher.clone(),
         card: None,
         data: data.clone(),
-        views: views.to_vec(),
+        views: views.clone(),
         dense_f32: false,
         out,
         threads: None,
         report: report.clone(),
     };
-    let identity = ["identity".to_owned()];
+    let identity = ViewArguments::default();
     teach::run(&teach_with(&test, &identity, out("test.answers")), console)?;
     teach::run(&teach_with(&train, &arguments.views, out("train.answers")), console)?;
 
@@ -137,7 +139,7 @@ pub fn road(arguments: &Arguments, console: &Console) -> Result<Report> {
     evaluate::run(&evaluate_as(&int8, "int8 in limbeck", true), console)?;
     let bundle_path = out("student.limbeck");
     // A replay set holds what the teacher said of the pictures as they are.
-    let replays = arguments.views.contains(&identity[0]);
+    let replays = views.contains(&View::Identity);
     bundle::run(
         &bundle::Arguments {
             student: int8,

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use limbeck_answers::{HeadKind, View};
+use limbeck_answers::HeadKind;
 use limbeck_teacher::{TeachOptions, teach};
 
 use crate::console::Console;
 use crate::inputs::{DataArguments, ModelFile, prepare_out, threads};
 use crate::record::{ReportArguments, put_model, put_source};
+use crate::views::ViewArguments;
 
 /// Run a teacher once over a data set and keep its answers in a checked file.
 #[derive(clap::Args, Clone, Debug)]
@@ -21,9 +22,8 @@ pub struct Arguments {
     pub card: Option<PathBuf>,
     #[command(flatten)]
     pub data: DataArguments,
-    /// Views of every image: `identity`, `flip`.
-    #[arg(long, value_delimiter = ',', default_value = "identity")]
-    pub views: Vec<String>,
+    #[command(flatten)]
+    pub views: ViewArguments,
     /// Store logits as f32, bit for bit (default: f16).
     #[arg(long)]
     pub dense_f32: bool,
@@ -39,15 +39,11 @@ pub struct Arguments {
 
 /// See the module.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
+    let (views, augment) = arguments.views.read()?;
     let teacher = ModelFile::read(&arguments.teacher, arguments.card.as_deref())?;
     let dataset = arguments.data.open(&teacher.card, console)?;
-    let views = arguments
-        .views
-        .iter()
-        .map(|name| View::named(name).ok_or_else(|| crate::exit::usage(format!("--views {name}: identity or flip"))))
-        .collect::<Result<Vec<_>>>()?;
     let head = if arguments.dense_f32 { HeadKind::DenseF32 } else { HeadKind::DenseF16 };
-    let options = TeachOptions { views, head, threads: threads(arguments.threads) };
+    let options = TeachOptions { views, augment, head, threads: threads(arguments.threads) };
     prepare_out(&arguments.out)?;
     let stage = console.stage("teach", "answers");
     let taught = teach(&teacher.path, &teacher.card, &dataset, &arguments.out, &options, &stage)
