@@ -10,7 +10,7 @@ pub mod scenes;
 pub use export::export;
 pub use limbeck_images::{
     DataError, Dataset, FolderOptions, ImageFolder, MemoryDataset, Object, OnCorrupt, Sample, SizeExample, Skipped,
-    Unwatched, Watch, folder, memory, parallel,
+    Unwatched, Watch, folder, memory, merkle, parallel,
 };
 pub use scenes::{SceneConfig, Scenes, Shift};
 
