@@ -1,7 +1,7 @@
 //! Run a teacher over a data set, once, and keep its answers.
 //!
 //! Every (view, sample) pair is preprocessed by the *teacher's* card, run on tract on all cores, and its logits go to the
-//! answers file. The file takes its final name only when it is whole.
+//! answers file. The file takes its final name only when it is whole; a run that was stopped is taken up by the next.
 
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use limbeck_answers::{
-    AnswersError, AnswersWriter, Card, DatasetId, Head, HeadKind, Manifest, Preprocess, Source, View,
+    Answers, AnswersError, AnswersWriter, Card, DatasetId, Head, HeadKind, LOGITS, Manifest, Preprocess, Probe,
+    Teacher, View,
 };
 use limbeck_data::{Dataset, Watch, parallel};
 use limbeck_engine::onnx::{Model, OnnxError};
@@ -58,7 +59,7 @@ pub enum TeachError {
     #[error("{0}")]
     Mismatch(String),
     /// Ctrl-C.
-    #[error("interrupted; no answers were written")]
+    #[error("interrupted; the same command goes on where it stopped")]
     Cancelled,
 }
 
@@ -87,9 +88,12 @@ pub fn teach(
     let probabilities = ends_in_softmax(&model);
     let manifest = Manifest {
         tool: format!("limbeck {}", env!("CARGO_PKG_VERSION")),
-        teacher: Source {
+        teacher: Teacher {
             name: teacher.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
             sha256: limbeck_files::sha256_file(teacher).map_err(OnnxError::File)?,
+            opset: u64::try_from(model.opset).unwrap_or_default(),
+            runtime: limbeck_engine::RUNTIME.into(),
+            precision: "f32".into(),
         },
         card: card.clone(),
         card_sha256: card.sha256(),
@@ -100,12 +104,19 @@ pub fn teach(
             labels: dataset.labels().to_vec(),
         },
         views: options.views.clone(),
-        head: Head { kind: options.head, classes: classes as u32 },
+        heads: vec![Head {
+            key: LOGITS.into(),
+            tensor: model.graph.outputs.first().map(|o| o.name.clone()).unwrap_or_default(),
+            dims: vec![classes as u32],
+            kind: options.head,
+        }],
+        shard: None,
+        probe: Some(Probe::of(LOGITS, dataset.len() as u64)),
     };
-    let writer = Mutex::new(AnswersWriter::create(out, manifest)?);
+    let writer = Mutex::new(AnswersWriter::create_or_resume(out, manifest)?);
     let preprocess = Preprocess::new(card);
     let samples = dataset.len();
-    let score = Mutex::new(Taught { labelled: 0, correct: 0 });
+    let (score, earlier) = (Mutex::new(Taught { labelled: 0, correct: 0 }), Mutex::new(vec![]));
     let total = samples * options.views.len();
     let done = parallel::for_each(
         total,
@@ -115,6 +126,10 @@ pub fn teach(
         |(worker, x), job| {
             let (view, index) = (options.views[job / samples], job % samples);
             let sample = dataset.sample(index)?;
+            if lock(&writer).is_done(index as u64, view) {
+                lock(&earlier).extend(sample.label.filter(|_| job < samples).map(|label| (index as u64, label)));
+                return Ok(());
+            }
             preprocess
                 .run(&sample.image, view, x)
                 .map_err(|e| TeachError::Sample { id: dataset.id(index), why: e.to_string() })?;
@@ -130,7 +145,7 @@ pub fn teach(
                 // Logarithms of probabilities are logits: softmax gives the same distribution back.
                 logits.iter_mut().for_each(|p| *p = p.max(1e-12).ln());
             }
-            lock(&writer).put(index as u64, view, &logits)?;
+            lock(&writer).put(index as u64, view, sample.label, &[&logits])?;
             if let Some(label) = sample.label.filter(|_| job < samples) {
                 let mut score = lock(&score);
                 score.labelled += 1;
@@ -140,10 +155,31 @@ pub fn teach(
         },
     )?;
     if !done {
+        lock(&writer).sync()?;
         return Err(TeachError::Cancelled);
     }
     writer.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).finish()?;
-    Ok(score.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    let mut score = score.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let earlier = earlier.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    if !earlier.is_empty() {
+        let (answers, view) = (Answers::open(out)?, options.views[0]);
+        for (sample, label) in earlier {
+            score.labelled += 1;
+            score.correct += (first_choice(&answers, sample, view)? == label as usize) as usize;
+        }
+    }
+    Ok(score)
+}
+
+/// The class that the teacher chose, from the file.
+fn first_choice(answers: &Answers, sample: u64, view: View) -> Result<usize, AnswersError> {
+    let head = answers.head(LOGITS)?;
+    if let HeadKind::TopKF16 { .. } = answers.heads()[0].kind {
+        return Ok(answers.top_k(head, sample, view)?.index.first().copied().unwrap_or_default().into());
+    }
+    let mut logits = vec![0.0; answers.classes()];
+    answers.values_into(head, sample, view, &mut logits)?;
+    Ok(limbeck_engine::argmax(&logits))
 }
 
 /// Does the model answer with probabilities? Looks back from the output past operators that only change its shape.

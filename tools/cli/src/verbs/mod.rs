@@ -3,6 +3,7 @@
 //! `pipeline` calls the others with arguments of its own: what it does can be done by hand, verb by verb.
 
 pub mod adapt;
+pub mod answers;
 pub mod bench;
 pub mod bench_here;
 pub mod board;

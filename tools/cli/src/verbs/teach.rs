@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use limbeck_answers::{HeadKind, View};
+use limbeck_answers::{Answers, HeadKind, View};
 use limbeck_teacher::{TeachOptions, teach};
 
 use crate::console::Console;
@@ -57,8 +57,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
         n => format!("teacher top-1 {:.2}% on this data", taught.correct as f64 / n as f64 * 100.0),
     };
     stage.done(&format!("{} ({accuracy})", arguments.out.display()));
-    let sha256 = limbeck_files::sha256_file(&arguments.out)?;
-    let bytes = std::fs::metadata(&arguments.out).map(|m| m.len()).ok();
+    let answers = Answers::open(&arguments.out)?;
+    let (sha256, bytes) = (answers.sha256().to_owned(), Some(answers.bytes()));
     let (parameters, mut outcome) = (teacher.model.parameters() as u64, Ok(()));
     arguments.report.update(|report| {
         outcome = put_model(report, "teacher", &teacher.path, Some(parameters));
