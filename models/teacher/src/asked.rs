@@ -61,7 +61,9 @@ impl Asked {
             };
             let all = dims.iter().product::<usize>();
             let (dims, how) = match (spec.what, &dims[..]) {
-                (What::Logits, _) => (vec![all], if ends_in_softmax(model, &tensor) { How::Logarithm } else { How::AsItIs }),
+                (What::Logits, _) => {
+                    (vec![all], if ends_in_softmax(model, &tensor) { How::Logarithm } else { How::AsItIs })
+                }
                 (What::Pooled, _) => (vec![all], How::AsItIs),
                 (What::Sign, _) => (dims, How::AsItIs),
                 (What::Feature, &[c, h, w]) => match pca {

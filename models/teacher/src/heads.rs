@@ -205,7 +205,10 @@ mod tests {
         }
         for text in ["feat:stage:3:pca=32", "feat:stage:3:pca=32:i8", "feat:stage:3:i8:pca=32"] {
             let head: HeadSpec = text.parse().unwrap();
-            assert_eq!((head.key().as_str(), head.components(), head.kind(10)), ("feat:stage:3", Some(32), HeadKind::FeatI8));
+            assert_eq!(
+                (head.key().as_str(), head.components(), head.kind(10)),
+                ("feat:stage:3", Some(32), HeadKind::FeatI8)
+            );
         }
         assert_eq!(HeadSpec::logits().kind(257), HeadKind::TopKF16 { k: 10 });
         assert_eq!("logits:dense".parse::<HeadSpec>().unwrap().kind(1000), HeadKind::DenseF16);
@@ -213,7 +216,19 @@ mod tests {
 
     #[test]
     fn what_is_no_head_is_told_what_is() {
-        let wrong = ["", "logit", "logits:topk=0", "logits:f8", "pooled:topk=3", "feat", "feat:", "feat:f16", "sign:last:i8", "feat:last:pca=0", "logits:pca=3"];
+        let wrong = [
+            "",
+            "logit",
+            "logits:topk=0",
+            "logits:f8",
+            "pooled:topk=3",
+            "feat",
+            "feat:",
+            "feat:f16",
+            "sign:last:i8",
+            "feat:last:pca=0",
+            "logits:pca=3",
+        ];
         for text in wrong {
             if text == "feat:f16" {
                 // An ONNX tensor may have this name.

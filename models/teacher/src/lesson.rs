@@ -194,7 +194,8 @@ impl<'a> Lesson<'a> {
         let mut writer = writer.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         if !done {
             writer.sync()?;
-            let done = self.manifest.views.iter().map(|v| range.clone().filter(|s| writer.is_done(*s, *v)).count() as u64);
+            let done =
+                self.manifest.views.iter().map(|v| range.clone().filter(|s| writer.is_done(*s, *v)).count() as u64);
             let (done, all, partial) = (done.sum(), all as u64, writer.partial().to_owned());
             return Err(TeachError::Cancelled { partial, done, all });
         }

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod asked;
+mod eigen;
 mod error;
 mod heads;
 mod lesson;

@@ -12,9 +12,9 @@ use std::sync::Mutex;
 use limbeck_answers::{Card, Pca, Preprocess, View};
 use limbeck_data::{Dataset, Viewed, Watch, parallel};
 use limbeck_engine::onnx::Model;
-use nalgebra::{DMatrix, SymmetricEigen};
 
 use crate::asked::Asked;
+use crate::eigen::symmetric_eigen;
 use crate::error::TeachError;
 use crate::heads::HeadSpec;
 use crate::lesson::{check, lock};
@@ -41,11 +41,13 @@ pub(crate) fn fit(
     let k = spec.components().unwrap_or(c);
     if k == 0 || k > c {
         let (key, path) = (spec.key(), path.display());
-        return Err(TeachError::Mismatch(format!("{path}: {key}: has {c} channels; pca=1 to pca={c} can be had of them")));
+        return Err(TeachError::Mismatch(format!(
+            "{path}: {key}: has {c} channels; pca=1 to pca={c} can be had of them"
+        )));
     }
     let failed = |source| TeachError::Engine { path: path.to_owned(), source };
     let (preprocess, viewed) = (Preprocess::new(card), Viewed::new(dataset, None));
-    let mut moments = Moments { count: 0.0, sum: vec![0.0; c], products: DMatrix::zeros(c, c) };
+    let mut moments = Moments { count: 0.0, sum: vec![0.0; c], products: vec![0.0; c * c] };
     let samples = SAMPLES.min(dataset.len());
     for first in (0..samples).step_by(TOGETHER) {
         let count = TOGETHER.min(samples - first);
@@ -86,32 +88,36 @@ impl Watch for Quiet<'_> {
 struct Moments {
     count: f64,
     sum: Vec<f64>,
-    /// (C, C) Σ x xᵀ
-    products: DMatrix<f64>,
+    /// (C, C) Σ x xᵀ, its lower half.
+    products: Vec<f64>,
 }
 
 impl Moments {
     fn add(&mut self, map: &[f32]) {
         let c = self.sum.len();
         let pixels = map.len() / c;
-        let x = DMatrix::from_row_iterator(c, pixels, map.iter().map(|v| f64::from(*v)));
+        let rows = map.chunks_exact(pixels);
         self.count += pixels as f64;
-        for (sum, row) in self.sum.iter_mut().zip(x.row_iter()) {
-            *sum += row.iter().sum::<f64>();
+        for (i, x_i) in rows.clone().enumerate() {
+            self.sum[i] += x_i.iter().map(|v| f64::from(*v)).sum::<f64>();
+            for (j, x_j) in rows.clone().enumerate().take(i + 1) {
+                let product = x_i.iter().zip(x_j).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+                self.products[i * c + j] += product;
+            }
         }
-        self.products += &x * x.transpose();
     }
 
     fn components(&self, k: usize) -> Pca {
         let c = self.sum.len();
         let mean: Vec<f64> = self.sum.iter().map(|s| s / self.count).collect();
-        let covariance = DMatrix::from_fn(c, c, |i, j| self.products[(i, j)] / self.count - mean[i] * mean[j]);
-        let eigen = SymmetricEigen::new(covariance);
+        let at = |i: usize, j: usize| self.products[i.max(j) * c + i.min(j)] / self.count - mean[i] * mean[j];
+        let covariance = (0..c * c).map(|ij| at(ij / c, ij % c)).collect();
+        let (values, vectors) = symmetric_eigen(covariance, c);
         let mut order: Vec<usize> = (0..c).collect();
-        order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]).then(a.cmp(&b)));
+        order.sort_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));
         let mut w = Vec::with_capacity(k * c);
         for &i in &order[..k] {
-            let vector = eigen.eigenvectors.column(i);
+            let vector = &vectors[i * c..(i + 1) * c];
             let largest = vector.iter().fold(0.0_f64, |most, v| if v.abs() > most.abs() { *v } else { most });
             let sign = if largest < 0.0 { -1.0 } else { 1.0 };
             w.extend(vector.iter().map(|v| (v * sign) as f32));
@@ -156,13 +162,15 @@ mod tests {
     fn map(seed: usize) -> Vec<f32> {
         let main: Vec<f32> = (0..16).map(|i| ((i * 7 + seed * 5) % 11) as f32 - 5.0).collect();
         let other: Vec<f32> = (0..16).map(|i| ((i * 3 + seed) % 5) as f32 * 0.1).collect();
-        let channel = |m: f32, o: f32, shift: f32| main.iter().zip(&other).map(move |(a, b)| m * a + o * b + shift).collect::<Vec<_>>();
+        let channel = |m: f32, o: f32, shift: f32| {
+            main.iter().zip(&other).map(move |(a, b)| m * a + o * b + shift).collect::<Vec<_>>()
+        };
         [channel(2.0, 0.0, 1.0), channel(-1.0, 1.0, 0.0), channel(2.0, 1.0, -3.0)].concat()
     }
 
     #[test]
     fn the_first_components_keep_what_varies() {
-        let mut moments = Moments { count: 0.0, sum: vec![0.0; 3], products: DMatrix::zeros(3, 3) };
+        let mut moments = Moments { count: 0.0, sum: vec![0.0; 3], products: vec![0.0; 9] };
         (0..8).for_each(|seed| moments.add(&map(seed)));
         let pca = moments.components(2);
         let (mean, w) = (pca.mean(), pca.components());

@@ -10,8 +10,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use crate::decode;
 use crate::files::{Files, Local};
 use crate::parallel::{self, Progress};
@@ -230,17 +228,9 @@ impl Dataset for ImageFolder {
         Ok(Sample { image: self.image(i)?, label: self.entry(i)?.label, objects: vec![], mask: None })
     }
 
-    /// For each sample: length of the id (u64, little-endian), id, length of the file, file.
-    fn sha256(&self) -> Result<String, DataError> {
-        let mut hash = Sha256::new();
-        for entry in &self.entries {
-            let bytes = self.files.read(&entry.id)?;
-            for part in [entry.id.as_bytes(), &bytes] {
-                hash.update((part.len() as u64).to_le_bytes());
-                hash.update(part);
-            }
-        }
-        Ok(limbeck_files::hex(&hash.finalize()))
+    /// Of the file's bytes; names and labels are not in it, only the order that follows from them.
+    fn leaf(&self, i: usize) -> Result<[u8; 32], DataError> {
+        Ok(limbeck_files::merkle::leaf(&self.files.read(&self.entry(i)?.id)?))
     }
 }
 
@@ -366,17 +356,19 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_follows_content_and_names() {
+    fn the_hash_follows_content_and_order() {
         let root = folder(&["cat/a.png", "cat/b.png"]);
         let hash = || open(root.path()).unwrap().sha256().unwrap();
         let before = hash();
         assert_eq!(before, hash());
         fs::rename(root.path().join("cat/b.png"), root.path().join("cat/c.png")).unwrap();
-        let renamed = hash();
-        assert_ne!(before, renamed);
+        assert_eq!(before, hash(), "the same pictures in the same order");
+        fs::rename(root.path().join("cat/c.png"), root.path().join("cat/0.png")).unwrap();
+        let turned = hash();
+        assert_ne!(before, turned);
         let mut bytes = fs::read(root.path().join("cat/a.png")).unwrap();
         bytes.push(0);
         fs::write(root.path().join("cat/a.png"), bytes).unwrap();
-        assert_ne!(renamed, hash());
+        assert_ne!(turned, hash());
     }
 }

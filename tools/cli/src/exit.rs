@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use limbeck_adapt::AdaptError;
-use limbeck_answers::AnswersError;
+use limbeck_answers::{AnswersError, MergeError};
 use limbeck_bundle::BundleError;
 use limbeck_distill::DistillError;
 use limbeck_engine::EngineError;
@@ -117,6 +117,7 @@ fn code(error: &anyhow::Error) -> u8 {
             || e.is::<AdaptError>()
             || e.is::<BundleError>()
             || e.is::<AnswersError>()
+            || e.is::<MergeError>()
             || e.is::<limbeck_answers::CardError>()
             || e.is::<TeachError>()
             || e.is::<DistillError>()

@@ -49,8 +49,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let dataset = arguments.data.open_each(&teacher.card, is_part, console)?;
     let stage = console.stage("recheck", "answers");
     let many = threads(arguments.threads);
-    let again =
-        recheck(&answers, &teacher.path, &teacher.card, &*dataset, arguments.n, arguments.seed, many, &stage)?;
+    let again = recheck(&answers, &teacher.path, &teacher.card, &*dataset, arguments.n, arguments.seed, many, &stage)?;
     stage.done("asked again");
     for head in &again.heads {
         console.print(line(head, again.answers))?;
@@ -62,14 +61,17 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
         false => {
             let bad: Vec<&str> = again.heads.iter().filter(|h| !h.passes()).map(|h| h.key.as_str()).collect();
             let bad = bad.join(", ");
-            Err(crate::exit::failed(format!("{what}, and differ in {bad}: FAIL; teach again, and look for what changed")))
+            Err(crate::exit::failed(format!(
+                "{what}, and differ in {bad}: FAIL; teach again, and look for what changed"
+            )))
         }
     }
 }
 
 fn line(head: &HeadCheck, answers: usize) -> String {
     let HeadCheck { key, kind, max_difference, of_allowed, .. } = head;
-    let mut line = format!("{key} {kind}: max |Δz| {max_difference:.3e} ({:.0}% of what is allowed)", of_allowed * 100.0);
+    let mut line =
+        format!("{key} {kind}: max |Δz| {max_difference:.3e} ({:.0}% of what is allowed)", of_allowed * 100.0);
     if let Some(other) = head.other_choice {
         line += &format!(", another first choice in {other} of {answers}");
     }

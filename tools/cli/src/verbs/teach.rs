@@ -74,8 +74,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     if arguments.restart {
         AnswersWriter::restart(&target.local)?;
     }
-    let stage = console.stage("teach", "answers");
+    let stage = console.stage("read", "images");
     let lesson = Lesson::prepare(&teacher.path, &teacher.card, &*dataset, &options, &stage)?;
+    stage.done(dataset.name());
+    let stage = console.stage("teach", "answers");
     let made = if !arguments.restart && target.has(&lesson)? {
         stage.done(&format!("{} is there already, whole and of this teacher and data", target.named));
         false
