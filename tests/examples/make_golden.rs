@@ -297,7 +297,7 @@ impl Dataset for Pixels {
     fn sample(&self, i: usize) -> Result<Sample, DataError> {
         Ok(Sample { image: self.image(i), label: None, objects: vec![], mask: None })
     }
-    fn sha256(&self) -> Result<String, DataError> {
-        Ok(String::new())
+    fn leaf(&self, i: usize) -> Result<[u8; 32], DataError> {
+        Ok(limbeck_data::merkle::leaf(&self.image(i).rgb))
     }
 }

@@ -9,8 +9,8 @@ pub mod scenes;
 
 pub use export::export;
 pub use limbeck_images::{
-    DataError, Dataset, FolderOptions, ImageFolder, Labels, MemoryDataset, Mixed, Object, OnCorrupt, Sample,
-    SizeExample, Skipped, Unwatched, Viewed, Watch, folder, memory, parallel,
+    DataError, Dataset, Files, FolderOptions, ImageFolder, Labels, Listing, MemoryDataset, Mixed, Object, OnCorrupt,
+    Sample, SizeExample, Skipped, Unwatched, Viewed, Watch, folder, memory, merkle, parallel,
 };
 pub use scenes::{SceneConfig, Scenes, Shift};
 

@@ -1,13 +1,13 @@
 //! Quantization-aware distillation of the demo's student, whose weights were cut to 4 bits and to 8: its teacher is the float student.
 
 use limbeck_adapt::QuantizedOptions;
-use limbeck_answers::{Answers, Card, HeadKind, View};
+use limbeck_answers::{Answers, Card, View};
 use limbeck_data::{Dataset, SceneConfig, Scenes, Shift, Unwatched};
 use limbeck_distill::{QuantizedStudent, Recipe, Target, What, distill_quantized};
 use limbeck_engine::Student;
 use limbeck_engine::onnx::{Data, Model};
 use limbeck_quantize::{DropOf, MaxDrop, QuantizeOptions, RangeMethod, WeightBits, compare, quantize};
-use limbeck_teacher::{TeachOptions, teach};
+use limbeck_teacher::{HeadSpec, TeachOptions, teach};
 use limbeck_zoo::{scenes_card, shipped};
 
 fn scenes(seed: u64, samples: usize) -> Scenes {
@@ -38,7 +38,13 @@ impl Setting {
     fn answers(&self) -> Answers {
         let (teacher, out) = (self.folder.path().join("teacher.onnx"), self.folder.path().join("answers"));
         self.float.write(&teacher).unwrap();
-        let options = TeachOptions { views: vec![View::Identity], augment: None, head: HeadKind::DenseF32, threads: 2 };
+        let options = TeachOptions {
+            views: vec![View::Identity],
+            augment: None,
+            heads: vec![HeadSpec::logits_f32()],
+            part: None,
+            threads: 2,
+        };
         teach(&teacher, &self.card, &self.train, &out, &options, &Unwatched).unwrap();
         Answers::open(&out).unwrap()
     }

@@ -1,102 +1,213 @@
-//! Reading an answers file: everything is checked once, when it is opened.
+//! Reading an answers file.
+//!
+//! [`Answers::open`] checks header, manifest, block table, footer, probe and bitmap; a record's block is checked when the
+//! first record of it is read. A flipped bit is found by one or the other, before its value is used. [`Answers::verify`] reads
+//! everything.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use limbeck_files::{FileError, merkle_root};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::format::{AnswersError, BLOCK, END, Expected, HEADER, Header, HeaderError, Manifest};
+use crate::blocks::{Blocks, Source};
+use crate::error::AnswersError;
+use crate::format::{BLOCK, END, FOOTER, HEADER, Header, HeaderError, Layout};
+use crate::head::{Head, HeadKind, TopK};
+use crate::manifest::{LOGITS, Manifest};
+use crate::seal::Seal;
 use crate::view::View;
 
-/// An answers file in memory, every byte of it checked.
+/// Files up to this size are kept in memory.
+const SMALL: u64 = 16 << 20;
+
+/// A record up to this size is read without an allocation.
+const SMALL_RECORD: usize = 1024;
+
+/// An answers file that is open for reading, from any number of threads.
 #[derive(Debug)]
 pub struct Answers {
     path: PathBuf,
-    bytes: Vec<u8>,
+    blocks: Blocks,
     manifest: Manifest,
-    header: Header,
-    records_at: usize,
+    layout: Layout,
     sha256: String,
 }
 
+/// A head of an open file: [`Answers::head`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HeadId(pub(crate) usize);
+
+/// What a reader of answers insists on; `None` is not checked.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// Of the teacher's ONNX file.
+    pub teacher_sha256: Option<String>,
+    /// Of the teacher's card.
+    pub card_sha256: Option<String>,
+    /// Of the data set.
+    pub dataset_sha256: Option<String>,
+    /// The student's labels, which must be the teacher's, in order.
+    pub labels: Option<Vec<String>>,
+    /// [`crate::Augment::sha256`] of what the drawn views are drawn from.
+    pub augment_sha256: Option<String>,
+}
+
 impl Answers {
-    /// Read and check `path`: magic, version, length, header checksum, every block, the footer's hash, the manifest.
+    /// Open `path` and check all but its records: see the module.
     pub fn open(path: &Path) -> Result<Answers, AnswersError> {
-        Answers::from_bytes(limbeck_files::read(path)?, path)
+        let at = |doing| move |source| FileError { path: path.to_owned(), doing, source };
+        let meta = std::fs::metadata(path).map_err(at("read"))?;
+        if !meta.is_file() || meta.len() <= SMALL {
+            return Answers::from_bytes(limbeck_files::read(path)?, path);
+        }
+        let file = File::open(path).map_err(at("read"))?;
+        Answers::new(Source::File(file), meta.len(), path)
     }
 
-    /// Check bytes that are already here (out of a bundle, say); `named` is the file in messages.
+    /// The same of bytes that are already here; `named` is the file in messages.
     pub fn from_bytes(bytes: Vec<u8>, named: &Path) -> Result<Answers, AnswersError> {
-        let path = || named.to_owned();
-        let damaged = |what: String| AnswersError::Damaged { path: path(), what };
-        let have = bytes.len() as u64;
-        let header = Header::parse(&bytes, have).map_err(|e| match e {
-            HeaderError::NotAnswers => AnswersError::NotAnswers { path: path() },
-            HeaderError::TooNew { found } => AnswersError::TooNew { path: path(), found },
-            HeaderError::Damaged => damaged("the header's checksum is wrong".into()),
-            HeaderError::Truncated { need } => damaged(format!("{need} bytes were written, {have} are here")),
-        })?;
-        // `parse` compared the length, so every offset is inside the file and fits a usize.
-        let offsets = [header.records_at(), header.table_at(), header.footer_at()];
-        let [Some(records_at), Some(table_at), Some(footer_at)] =
-            offsets.map(|o| o.and_then(|o| usize::try_from(o).ok()))
-        else {
-            return Err(damaged("the header's offsets are impossible".into()));
-        };
-        let (body, footer) = bytes.split_at(footer_at);
-        let (covered, table) = body.split_at(table_at);
-        for (i, (block, sum)) in covered.chunks(BLOCK).zip(table.chunks_exact(8)).enumerate() {
-            if xxh3_64(block).to_le_bytes() != sum {
-                return Err(damaged(format!(
-                    "the checksum of bytes {}..{} is wrong",
-                    i * BLOCK,
-                    i * BLOCK + block.len()
-                )));
-            }
-        }
-        let mut hash = Sha256::new_with_prefix(body);
-        if footer[..32] != *hash.clone().finalize() || footer[32..] != END {
-            return Err(damaged("the footer's hash is wrong".into()));
-        }
-        hash.update(footer);
-        let sha256 = limbeck_files::hex(&hash.finalize());
+        let length = bytes.len() as u64;
+        Answers::new(Source::Memory(bytes), length, named)
+    }
 
-        let bad = |field, why: String| AnswersError::Manifest { path: path(), field, why };
-        let json = &covered[HEADER..HEADER + header.manifest as usize];
-        let manifest: Manifest =
-            serde_json::from_slice(json).map_err(|e| bad("json", format!("does not parse: {e}")))?;
-        manifest.validate().map_err(|(field, why)| bad(field, why))?;
-        let promised = (manifest.dataset.samples, manifest.views.len() as u64, manifest.head.stride());
-        if promised != (header.samples, header.views as u64, header.stride as u64) {
-            return Err(bad("dataset", "does not describe the records in the file".into()));
+    fn new(source: Source, have: u64, path: &Path) -> Result<Answers, AnswersError> {
+        let named = || path.to_owned();
+        let damaged = |what: String| AnswersError::Damaged { path: named(), what };
+        let bad = |(field, why): (&'static str, String)| AnswersError::Manifest { path: named(), field, why };
+        let read = |at: u64, count: u64| -> Result<Vec<u8>, AnswersError> {
+            let mut bytes = vec![0; usize::try_from(count).map_err(|_| damaged("it is too large to read".into()))?];
+            source.read(at, &mut bytes).map_err(|source| FileError { path: named(), doing: "read", source })?;
+            Ok(bytes)
+        };
+        let front = read(0, have.min(HEADER as u64))?;
+        let header = Header::parse(&front).map_err(|e| match e {
+            HeaderError::NotAnswers => AnswersError::NotAnswers { path: named() },
+            HeaderError::TooNew { found } => AnswersError::TooNew { path: named(), found },
+            HeaderError::TooOld { found } => AnswersError::TooOld { path: named(), found },
+            HeaderError::Damaged => damaged("the header's checksum is wrong".into()),
+            HeaderError::Truncated => damaged(format!("a header has {HEADER} bytes, {have} are here")),
+        })?;
+        if header.length != have {
+            return Err(damaged(format!("{} bytes were written, {have} are here", header.length)));
         }
-        let answers = Answers { path: path(), manifest, header, records_at, sha256, bytes };
-        answers.check_finite()?;
+        let mut end = read(header.table_at, have - header.table_at)?;
+        let footer = end.split_off(end.len() - FOOTER);
+        let (digest, rest) = footer.split_at(32);
+        let (length, rest) = rest.split_at(8);
+        let (sum, magic) = rest.split_at(8);
+        end.extend(&footer[..40]);
+        if xxh3_64(&end).to_le_bytes() != sum || magic != END || length != have.to_le_bytes() {
+            return Err(damaged("the checksum of the block table and the footer is wrong".into()));
+        }
+        end.truncate(end.len() - 40);
+        let sha256 = limbeck_files::hex(digest);
+
+        let blocks = Blocks::new(path, source, header.table_at, end);
+        // Of a file of this length, so there is room for it.
+        let mut json = vec![0; header.manifest as usize];
+        blocks.read(HEADER as u64, &mut json)?;
+        let manifest = Manifest::from_json(&json).map_err(bad)?;
+        let layout = Layout::of(&manifest, json.len());
+        let Some(layout) = layout.filter(|l| front.first_chunk().is_some_and(|h| l.agrees(h))) else {
+            return Err(bad(("dataset", "does not describe the records in the file".into())));
+        };
+        let answers = Answers { path: named(), blocks, manifest, layout, sha256 };
+        answers.check_done()?;
+        answers.check_leaves()?;
+        answers.probe()?;
         Ok(answers)
     }
 
-    /// A writer refuses NaN and infinity; bytes made by something else may still hold them.
-    fn check_finite(&self) -> Result<(), AnswersError> {
-        let mut logits = vec![0.0; self.manifest.head.classes as usize];
-        for &view in &self.manifest.views {
-            for sample in 0..self.header.samples {
-                self.logits_into(sample, view, &mut logits)?;
-                if let Some(class) = logits.iter().position(|z| !z.is_finite()) {
-                    let (path, value) = (self.path.clone(), logits[class]);
-                    return Err(AnswersError::NonFinite { path, sample, view, class, value });
+    /// Every answer is marked as there.
+    fn check_done(&self) -> Result<(), AnswersError> {
+        let mut left = self.layout.answers();
+        let mut bytes = vec![0; (self.layout.table_at - self.layout.done_at).min(BLOCK as u64) as usize];
+        let mut at = self.layout.done_at;
+        while at < self.layout.table_at {
+            let count = (self.layout.table_at - at).min(BLOCK as u64) as usize;
+            self.blocks.read(at, &mut bytes[..count])?;
+            for byte in &bytes[..count] {
+                let here = left.min(8);
+                if u16::from(*byte) != (1 << here) - 1 {
+                    return Err(self.damaged("not every answer is marked as written"));
                 }
+                left -= here;
+            }
+            at += count as u64;
+        }
+        Ok(())
+    }
+
+    fn check_leaves(&self) -> Result<(), AnswersError> {
+        let mut failed = None;
+        let leaves = self.leaves().map_while(|leaf| leaf.map_err(|e| failed = Some(e)).ok());
+        let root = limbeck_files::hex(&merkle_root(leaves));
+        match failed {
+            Some(error) => Err(error),
+            None if self.manifest.shard.is_some() && root != self.manifest.dataset.sha256 => {
+                Err(self.damaged("the hashes of its samples do not make the hash of its data set"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A shard's leaf of each sample ([`limbeck_files::merkle`]), in order; nothing in a whole file.
+    fn leaves(&self) -> impl Iterator<Item = Result<[u8; 32], AnswersError>> {
+        let count = if self.manifest.shard.is_some() { self.layout.samples } else { 0 };
+        (0..count).map(|i| {
+            let mut leaf = [0; 32];
+            self.blocks.read(self.layout.leaves_at + 32 * i, &mut leaf)?;
+            Ok(leaf)
+        })
+    }
+
+    fn damaged(&self, what: &str) -> AnswersError {
+        AnswersError::Damaged { path: self.path.clone(), what: what.into() }
+    }
+
+    /// Read everything: every block, the hash of the whole, every record as numbers.
+    pub fn verify(&self) -> Result<(), AnswersError> {
+        let mut seal = Seal::new();
+        self.blocks.each(|bytes| seal.update(bytes))?;
+        if seal.finish().sha256 != self.sha256 {
+            return Err(self.damaged("the footer's hash is wrong"));
+        }
+        for (h, head) in self.manifest.heads.iter().enumerate() {
+            let mut values = vec![0.0; if head.is_dense() { head.len() } else { 0 }];
+            let stride = self.layout.heads[h].1;
+            let at_once = (BLOCK as u64 / stride.max(1)).max(1);
+            let mut records = Vec::new();
+            let mut index = 0;
+            while index < self.layout.answers() {
+                let count = at_once.min(self.layout.answers() - index);
+                records.resize((count * stride) as usize, 0);
+                self.blocks.read(self.layout.record(h, index).0, &mut records)?;
+                for (i, record) in (index..).zip(records.chunks_exact(stride as usize)) {
+                    let (sample, view) = (self.layout.first + i % self.layout.samples, i / self.layout.samples);
+                    let view = self.manifest.views[view as usize];
+                    match head.kind {
+                        HeadKind::TopKF16 { .. } => drop(self.parse_top_k(head, record)?),
+                        _ => self.parse(head, sample, view, record, &mut values)?,
+                    }
+                }
+                index += count;
             }
         }
         Ok(())
     }
 
-    /// Refuse the answers, by field, unless they are what `expected` says.
+    /// Refuse the answers, by field, unless they are what `expected` says, of all samples.
     pub fn check(&self, expected: &Expected) -> Result<(), AnswersError> {
         let m = &self.manifest;
         let mismatch = |field, in_file: &str, expected: &str| {
             let (in_file, expected) = (in_file.to_owned(), expected.to_owned());
             Err(AnswersError::Mismatch { path: self.path.clone(), field, in_file, expected })
         };
+        if let Some(shard) = m.shard {
+            let (first, end, of) = (shard.first, m.range().end, shard.of);
+            return Err(AnswersError::Shard { path: self.path.clone(), first, end, of });
+        }
         let hashes = [
             ("teacher", &m.teacher.sha256, &m.teacher.name, &expected.teacher_sha256),
             ("teacher card", &m.card_sha256, &m.teacher.name, &expected.card_sha256),
@@ -128,7 +239,8 @@ impl Answers {
         &self.manifest
     }
 
-    /// SHA-256 of the whole file, as `sha256sum` gives it.
+    /// The name of these answers: the SHA-256 in the footer, of all bytes before it
+    /// (`head -c -56 train.answers | sha256sum`). [`Answers::verify`] compares it with the bytes.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
@@ -138,9 +250,14 @@ impl Answers {
         &self.path
     }
 
-    /// S
+    /// Bytes of the file.
+    pub fn bytes(&self) -> u64 {
+        self.layout.length
+    }
+
+    /// Samples with answers here: all of the data set, or a shard's.
     pub fn samples(&self) -> u64 {
-        self.header.samples
+        self.layout.samples
     }
 
     /// Views that have records.
@@ -148,206 +265,148 @@ impl Answers {
         &self.manifest.views
     }
 
-    /// K, the length of an answer.
-    pub fn classes(&self) -> usize {
-        self.manifest.head.classes as usize
+    /// What is kept of every answer.
+    pub fn heads(&self) -> &[Head] {
+        &self.manifest.heads
     }
 
-    /// The K logits of `sample` seen through `view`, into `out`: raw with `dense_f32`, relative to the largest with
-    /// `dense_f16`. A view without records is an error, never another view's answer.
+    /// The head with this key.
+    pub fn head(&self, key: &str) -> Result<HeadId, AnswersError> {
+        self.manifest.head(key).map(HeadId).ok_or_else(|| self.no_head(key))
+    }
+
+    /// K, how many logits the teacher has; 0 when the file keeps none.
+    pub fn classes(&self) -> usize {
+        self.manifest.head(LOGITS).map_or(0, |h| self.manifest.heads[h].len())
+    }
+
+    /// The K logits of `sample` seen through `view`, into `out`: raw with `dense_f32`, else relative to the largest. An
+    /// error when the file keeps the largest only.
     pub fn logits_into(&self, sample: u64, view: View, out: &mut [f32]) -> Result<(), AnswersError> {
+        self.values_into(self.head(LOGITS)?, sample, view, out)
+    }
+
+    /// The value of a dense head for `sample` (its number in the data set) seen through `view`, into `out`, which has
+    /// [`Head::len`] values. A view without records is an error, never another view's answer.
+    pub fn values_into(&self, head: HeadId, sample: u64, view: View, out: &mut [f32]) -> Result<(), AnswersError> {
+        let h = self.by_id(head)?;
+        if let HeadKind::TopKF16 { k } = h.kind {
+            let (path, key) = (self.path.clone(), h.key.clone());
+            return Err(AnswersError::NotDense { path, key, k, classes: h.len() });
+        }
+        if out.len() != h.len() {
+            let (path, key) = (self.path.clone(), h.key.clone());
+            return Err(AnswersError::WrongLength { path, key, have: out.len(), want: h.len() });
+        }
+        self.with_record(head, sample, view, |record| self.parse(h, sample, view, record, out))
+    }
+
+    /// The largest logits of `sample` seen through `view`.
+    pub fn top_k(&self, head: HeadId, sample: u64, view: View) -> Result<TopK, AnswersError> {
+        let h = self.by_id(head)?;
+        if h.is_dense() {
+            return Err(AnswersError::NotTopK { path: self.path.clone(), key: h.key.clone(), kind: h.kind });
+        }
+        self.with_record(head, sample, view, |record| self.parse_top_k(h, record))
+    }
+
+    /// The probe: number of each sample and its value as the teacher gave it, through the first view. Empty without one.
+    pub fn probe(&self) -> Result<Vec<(u64, Vec<f32>)>, AnswersError> {
+        let probe = self.manifest.probe.as_ref().and_then(|p| self.manifest.heads.iter().find(|h| h.key == p.head));
+        let Some(head) = probe else { return Ok(vec![]) };
+        let plain = Head { kind: HeadKind::VecF32, dims: vec![head.len() as u32], ..head.clone() };
+        let answer = |&(index, at): &(u64, u64)| {
+            let (mut record, mut values) = (vec![0; self.layout.probe_stride as usize], vec![0.0; head.len()]);
+            self.blocks.read(at, &mut record)?;
+            let sample = self.layout.first + index;
+            self.parse(&plain, sample, self.manifest.views[0], &record, &mut values)?;
+            Ok((sample, values))
+        };
+        self.layout.probes.iter().map(answer).collect()
+    }
+
+    fn by_id(&self, head: HeadId) -> Result<&Head, AnswersError> {
+        self.manifest.heads.get(head.0).ok_or_else(|| self.no_head(&format!("number {}", head.0)))
+    }
+
+    fn no_head(&self, key: &str) -> AnswersError {
+        let there: Vec<&str> = self.heads().iter().map(|h| h.key.as_str()).collect();
+        AnswersError::NoSuchHead { path: self.path.clone(), key: key.into(), there: there.join(", ") }
+    }
+
+    /// Number of the answer for `sample` seen through `view`.
+    fn index(&self, sample: u64, view: View) -> Result<u64, AnswersError> {
         let path = || self.path.clone();
         let Some(v) = self.manifest.views.iter().position(|w| *w == view) else {
             return Err(AnswersError::NoSuchView { path: path(), view });
         };
-        if sample >= self.header.samples {
-            return Err(AnswersError::NoSuchSample { path: path(), sample, samples: self.header.samples });
-        }
-        if out.len() != self.classes() {
-            return Err(AnswersError::WrongLength {
-                path: path(),
-                have: out.len(),
-                classes: self.manifest.head.classes,
-            });
-        }
-        // Inside the file: the header's arithmetic was checked when it was opened.
-        let stride = self.header.stride as usize;
-        let index = v * self.header.samples as usize + sample as usize;
-        self.manifest.head.parse(&self.bytes[self.records_at + index * stride..][..stride], out);
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::tests::manifest;
-    use crate::format::{HeadKind, Manifest};
-    use crate::rng::Stream;
-    use crate::writer::AnswersWriter;
-
-    fn logits(sample: u64, view: View, classes: usize) -> Vec<f32> {
-        let mut s = Stream::new(3, sample, (view == View::Flip) as u32);
-        (0..classes).map(|_| (s.next_u32() as f32 / 2.0_f32.powi(31) - 1.0) * 20.0).collect()
-    }
-
-    fn write(m: Manifest) -> Vec<u8> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("t.answers");
-        let mut writer = AnswersWriter::create(&path, m.clone()).unwrap();
-        for sample in (0..m.dataset.samples).rev() {
-            for &view in &m.views {
-                writer.put(sample, view, &logits(sample, view, m.head.classes as usize)).unwrap();
-            }
-        }
-        writer.finish().unwrap();
-        std::fs::read(path).unwrap()
-    }
-
-    fn open(bytes: &[u8]) -> Result<Answers, AnswersError> {
-        Answers::from_bytes(bytes.to_vec(), Path::new("t.answers"))
-    }
-
-    #[test]
-    fn answers_come_back() {
-        for kind in [HeadKind::DenseF32, HeadKind::DenseF16] {
-            let m = manifest(kind);
-            let bytes = write(m.clone());
-            let answers = open(&bytes).unwrap();
-            assert_eq!(answers.manifest(), &m);
-            assert_eq!(answers.sha256(), limbeck_files::sha256_hex(&bytes));
-            assert_eq!((answers.samples(), answers.views(), answers.classes()), (5, &View::ALL[..], 3));
-            let mut out = [0.0; 3];
-            for (sample, view) in (0..5).flat_map(|s| View::ALL.map(|v| (s, v))) {
-                answers.logits_into(sample, view, &mut out).unwrap();
-                let z = logits(sample, view, 3);
-                let max = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                match kind {
-                    HeadKind::DenseF32 => assert_eq!(out[..], z),
-                    HeadKind::DenseF16 => {
-                        for (out, z) in out.iter().zip(&z) {
-                            assert!((out - (z - max)).abs() <= (z - max).abs() / 2048.0, "{out} {}", z - max);
-                        }
-                    }
-                }
+        match sample.checked_sub(self.layout.first).filter(|s| *s < self.layout.samples) {
+            Some(inside) => Ok(v as u64 * self.layout.samples + inside),
+            None => {
+                let range = self.manifest.range();
+                Err(AnswersError::NoSuchSample { path: path(), sample, first: range.start, end: range.end })
             }
         }
     }
 
-    #[test]
-    fn far_below_the_maximum_stays_finite_in_f16() {
-        let mut m = manifest(HeadKind::DenseF16);
-        (m.views, m.dataset.samples) = (vec![View::Identity], 1);
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("t.answers");
-        let mut writer = AnswersWriter::create(&path, m).unwrap();
-        writer.put(0, View::Identity, &[f32::MAX, f32::MIN, f32::MAX]).unwrap();
-        writer.finish().unwrap();
-        let mut out = [1.0; 3];
-        Answers::open(&path).unwrap().logits_into(0, View::Identity, &mut out).unwrap();
-        assert_eq!(out, [0.0, -65504.0, 0.0]);
-    }
-
-    #[test]
-    fn any_flipped_bit_is_refused() {
-        let mut bytes = write(manifest(HeadKind::DenseF16));
-        for at in 0..bytes.len() {
-            for bit in 0..8 {
-                bytes[at] ^= 1 << bit;
-                assert!(open(&bytes).is_err(), "byte {at} bit {bit}");
-                bytes[at] ^= 1 << bit;
+    fn with_record<T>(
+        &self,
+        head: HeadId,
+        sample: u64,
+        view: View,
+        take: impl FnOnce(&[u8]) -> Result<T, AnswersError>,
+    ) -> Result<T, AnswersError> {
+        let (at, stride) = self.layout.record(head.0, self.index(sample, view)?);
+        let (mut small, mut large) = ([0; SMALL_RECORD], Vec::new());
+        let record = match small.get_mut(..stride as usize) {
+            Some(record) => record,
+            None => {
+                large.resize(stride as usize, 0);
+                &mut large[..]
             }
-        }
-        open(&bytes).unwrap();
-    }
-
-    #[test]
-    fn any_truncation_and_any_tail_is_refused() {
-        let mut bytes = write(manifest(HeadKind::DenseF32));
-        for length in 0..bytes.len() {
-            assert!(open(&bytes[..length]).is_err(), "{length}");
-        }
-        bytes.push(0);
-        let error = open(&bytes).unwrap_err().to_string();
-        assert!(error.contains("t.answers") && error.contains("bytes were written"), "{error}");
-    }
-
-    #[test]
-    fn damage_in_a_large_file_names_the_block() {
-        let mut m = manifest(HeadKind::DenseF32);
-        m.dataset.samples = 100_000;
-        let mut bytes = write(m);
-        open(&bytes).unwrap();
-        bytes[BLOCK + 5] ^= 1;
-        let error = open(&bytes).unwrap_err().to_string();
-        assert!(error.contains("1048576..2097152"), "{error}");
-    }
-
-    #[test]
-    fn answers_for_something_else_are_refused_by_field() {
-        let mut m = manifest(HeadKind::DenseF16);
-        m.views.push(View::Drawn(0));
-        m.augment = crate::Augment::preset("light", 0).ok();
-        let answers = open(&write(m)).unwrap();
-        let m = answers.manifest().clone();
-        let right = Expected {
-            augment_sha256: m.augment.map(|recipe| recipe.sha256()),
-            teacher_sha256: Some(m.teacher.sha256),
-            card_sha256: Some(m.card_sha256),
-            dataset_sha256: Some(m.dataset.sha256),
-            labels: Some(m.card.labels),
         };
-        answers.check(&right).unwrap();
-        answers.check(&Expected::default()).unwrap();
-        let other = || Some("f".repeat(64));
-        let cases = [
-            ("teacher", Expected { teacher_sha256: other(), ..right.clone() }),
-            ("teacher card", Expected { card_sha256: other(), ..right.clone() }),
-            ("data set", Expected { dataset_sha256: other(), ..right.clone() }),
-            ("augment", Expected { augment_sha256: other(), ..right.clone() }),
-            ("labels", Expected { labels: Some(vec!["b".into(), "a".into(), "c".into()]), ..right.clone() }),
-        ];
-        for (name, wrong) in cases {
-            match answers.check(&wrong).unwrap_err() {
-                AnswersError::Mismatch { field, in_file, expected, .. } => {
-                    assert_eq!(field, name);
-                    assert_ne!(in_file, expected);
-                }
-                error => panic!("{error}"),
+        self.blocks.read(at, record)?;
+        take(record)
+    }
+
+    /// A writer refuses NaN and infinity; bytes made by something else may still hold them.
+    fn parse(&self, head: &Head, sample: u64, view: View, record: &[u8], out: &mut [f32]) -> Result<(), AnswersError> {
+        head.parse(record, out);
+        match out.iter().position(|v| !v.is_finite()) {
+            None => Ok(()),
+            Some(index) => {
+                let (path, head, value) = (self.path.clone(), head.key.clone(), out[index]);
+                Err(AnswersError::NonFinite { path, head, sample, view, index, value })
             }
         }
     }
 
-    #[test]
-    fn a_view_or_sample_without_a_record_is_an_error() {
-        let mut m = manifest(HeadKind::DenseF16);
-        m.views = vec![View::Identity];
-        let answers = open(&write(m)).unwrap();
-        let mut out = [0.0; 3];
-        assert!(matches!(answers.logits_into(0, View::Flip, &mut out), Err(AnswersError::NoSuchView { .. })));
-        assert!(matches!(answers.logits_into(5, View::Identity, &mut out), Err(AnswersError::NoSuchSample { .. })));
-        assert!(matches!(answers.logits_into(0, View::Identity, &mut out[..2]), Err(AnswersError::WrongLength { .. })));
+    fn parse_top_k(&self, head: &Head, record: &[u8]) -> Result<TopK, AnswersError> {
+        let HeadKind::TopKF16 { k } = head.kind else { return Err(self.damaged("heads")) };
+        let parsed = TopK::parse(record, k.into(), head.len());
+        parsed.ok_or_else(|| self.damaged(&format!("a record of `{}` is impossible", head.key)))
     }
 
-    #[test]
-    fn the_order_of_writing_does_not_matter() {
-        let m = manifest(HeadKind::DenseF16);
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("t.answers");
-        let mut writer = AnswersWriter::create(&path, m.clone()).unwrap();
-        for view in [View::Flip, View::Identity] {
-            for sample in [3, 0, 4, 1, 2] {
-                writer.put(sample, view, &logits(sample, view, 3)).unwrap();
-            }
-        }
-        writer.finish().unwrap();
-        assert_eq!(std::fs::read(path).unwrap(), write(m));
+    /// Where the record of head `h`, view number `v` and a sample of this file is, and how long it is.
+    pub(crate) fn record_at(&self, h: usize, v: u64, sample: u64) -> (u64, u64) {
+        self.layout.record(h, v * self.layout.samples + (sample - self.layout.first))
     }
 
-    #[test]
-    fn something_else_is_called_something_else() {
-        let error = open(b"\x08\x0aONNX, perhaps").unwrap_err().to_string();
-        assert!(error.contains("not an answers file") && error.contains("limbeck teach"), "{error}");
-        assert!(Answers::open(Path::new("/no/such/t.answers")).unwrap_err().to_string().contains("/no/such/t.answers"));
+    /// Where a shard's leaf of a sample is.
+    pub(crate) fn leaf_at(&self, sample: u64) -> u64 {
+        self.layout.leaves_at + 32 * (sample - self.layout.first)
+    }
+
+    /// Where the probe of a sample of this file is, if it has it.
+    pub(crate) fn probe_at(&self, sample: u64) -> Option<u64> {
+        self.layout.probe(sample - self.layout.first)
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn read(&self, at: u64, out: &mut [u8]) -> Result<(), AnswersError> {
+        self.blocks.read(at, out)
     }
 }

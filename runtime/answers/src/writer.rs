@@ -1,60 +1,151 @@
-//! Writing an answers file: records in any order, one file at the end or none.
+//! Writing an answers file: records in any order, over as many runs as it takes, and one file at the end.
 
-use std::io::{self, Write};
+use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use limbeck_files::{FileError, Staged};
-use sha2::{Digest, Sha256};
-use xxhash_rust::xxh3::xxh3_64;
+use limbeck_files::{FileError, merkle_root};
 
-use crate::format::{AnswersError, BLOCK, END, Header, Manifest};
+use crate::error::AnswersError;
+use crate::format::{HEADER, Header, Layout};
+use crate::manifest::Manifest;
+use crate::partial::{self, Bits, Storage};
 use crate::view::View;
 
-/// Collects the answers of a teacher. Records wait in memory (`S V stride` bytes: 1 MB for 50,000 samples of 10
-/// classes) and the file appears in [`AnswersWriter::finish`], whole; dropped before that, nothing is left.
+/// Answers after which [`AnswersWriter::put`] makes them durable: what a kill costs at most.
+const SYNC_ANSWERS: usize = 1024;
+/// Bytes of records after which it does.
+const SYNC_BYTES: u64 = 64 << 20;
+
+/// Writes the answers of a teacher into `<path>.partial`, which becomes `path` in [`AnswersWriter::finish`], whole. Killed
+/// at any moment, even by the loss of power, the next [`AnswersWriter::create_or_resume`] goes on, and the file ends up with the same
+/// bytes. Memory: one bit an answer.
 pub struct AnswersWriter {
-    staged: Staged,
     path: PathBuf,
+    partial: PathBuf,
     manifest: Manifest,
-    json: Vec<u8>,
-    header: Header,
-    records: Vec<u8>,
-    done: Vec<bool>,
+    layout: Layout,
+    storage: Box<dyn Storage>,
+    done: Bits,
+    resumed: u64,
+    /// The finished file's hash, once it has its end.
+    sealed: Option<String>,
+    /// Journal entries that wait for their records to be synced.
+    pending: Vec<(u64, u64)>,
+    pending_bytes: u64,
+    record: Vec<u8>,
 }
 
 impl AnswersWriter {
-    /// Begin the file that will become `path`. The folder must exist; a path that cannot be written fails here and not
-    /// after an hour of teaching.
-    pub fn create(path: &Path, manifest: Manifest) -> Result<AnswersWriter, AnswersError> {
-        let bad = |(field, why)| AnswersError::Manifest { path: path.to_owned(), field, why };
-        manifest.validate().map_err(bad)?;
-        let json = serde_json::to_vec(&manifest).map_err(|e| bad(("card", e.to_string())))?;
-        if serde_json::from_slice::<Manifest>(&json).ok().as_ref() != Some(&manifest) {
-            return Err(bad(("card", "has a number that JSON does not give back; use fewer digits".into())));
+    /// Begin the file that will become `path`, or go on with what an earlier run left. The folder must exist; a path that
+    /// cannot be written fails here and not after an hour of teaching. For a manifest of all samples.
+    pub fn create_or_resume(path: &Path, manifest: Manifest) -> Result<AnswersWriter, AnswersError> {
+        if manifest.shard.is_some() {
+            let why = "is set; a shard needs the leaves of its samples".into();
+            return Err(AnswersError::Manifest { path: path.to_owned(), field: "shard", why });
         }
-        let too_large = |bytes| AnswersError::TooLarge { path: path.to_owned(), bytes };
-        let header = Header {
-            samples: manifest.dataset.samples,
-            views: manifest.views.len() as u32,
-            manifest: json.len() as u64,
-            stride: u32::try_from(manifest.head.stride()).map_err(|_| too_large(manifest.head.stride()))?,
+        AnswersWriter::start(path, manifest, &[])
+    }
+
+    /// The same for a shard. `leaves` are those of its samples ([`limbeck_files::merkle::leaf`]), in order, and `dataset.sha256` is
+    /// their root: they stay in the shard, so that whoever merges all shards can tell the hash of the whole data set.
+    pub fn create_or_resume_shard(
+        path: &Path,
+        manifest: Manifest,
+        leaves: &[[u8; 32]],
+    ) -> Result<AnswersWriter, AnswersError> {
+        let bad = |field, why: String| Err(AnswersError::Manifest { path: path.to_owned(), field, why });
+        let Some(shard) = manifest.shard else {
+            return bad("shard", "is missing".into());
         };
-        let bytes = header.length().and(header.records_len()).ok_or(too_large(u64::MAX))?;
-        let (mut records, mut done) = (Vec::new(), Vec::new());
-        let count = header.samples * header.views as u64;
-        let (size, count) =
-            usize::try_from(bytes).and_then(|b| Ok((b, usize::try_from(count)?))).map_err(|_| too_large(bytes))?;
-        records.try_reserve_exact(size).and(done.try_reserve_exact(count)).map_err(|_| too_large(bytes))?;
-        records.resize(size, 0);
-        done.resize(count, false);
+        if leaves.len() as u64 != shard.count {
+            return bad("shard.count", format!("is {}, but there are {} leaves", shard.count, leaves.len()));
+        }
+        let root = limbeck_files::hex(&merkle_root(leaves.iter().copied()));
+        if manifest.dataset.sha256 != root {
+            return bad("dataset.sha256", format!("is {}, but its samples have {root}", manifest.dataset.sha256));
+        }
+        AnswersWriter::start(path, manifest, leaves)
+    }
+
+    /// Delete what an earlier run left of `path`, if it left anything and nobody is at it.
+    pub fn restart(path: &Path) -> Result<(), AnswersError> {
+        let partial = partial_of(path);
+        let Some(file) = open_locked(&partial)? else { return Ok(()) };
+        std::fs::remove_file(&partial).map_err(|source| FileError { path: partial, doing: "remove", source })?;
+        drop(file);
+        Ok(())
+    }
+
+    fn start(path: &Path, manifest: Manifest, leaves: &[[u8; 32]]) -> Result<AnswersWriter, AnswersError> {
+        let partial = partial_of(path);
+        let (layout, json) = plan(path, &manifest)?;
+        let length = partial::length(&layout).ok_or_else(|| too_large(path, &layout))?;
+        loop {
+            let leaves = leaves.concat();
+            if let Some(file) = open_locked(&partial)? {
+                let mut writer = AnswersWriter::resume(path, manifest, Box::new(file))?;
+                let written = writer.storage.write(layout.leaves_at, &leaves);
+                written.map_err(|source| FileError { path: partial, doing: "write", source })?;
+                return Ok(writer);
+            }
+            let front = layout.front(&json);
+            limbeck_files::create_sparse(&partial, length, &[(0, &front), (layout.leaves_at, &leaves)])?;
+        }
+    }
+
+    /// Go on with the partial in `storage`.
+    pub(crate) fn resume(
+        path: &Path,
+        manifest: Manifest,
+        storage: Box<dyn Storage>,
+    ) -> Result<AnswersWriter, AnswersError> {
+        let partial = partial_of(path);
+        let (layout, json) = plan(path, &manifest)?;
+        let mut done = Bits::zeros(layout.answers()).ok_or_else(|| too_large(path, &layout))?;
+        let failed = |source| FileError { path: partial.clone(), doing: "read", source };
+        let damaged = |what: &str| AnswersError::DamagedPartial { path: partial.clone(), what: what.into() };
+
+        let length = storage.length().map_err(failed)?;
+        let front = layout.front(&json);
+        let mut found = vec![0; front.len().min(usize::try_from(length).unwrap_or(usize::MAX))];
+        storage.read(0, &mut found).map_err(failed)?;
+        if found != front {
+            let earlier = earlier(storage.as_ref(), length);
+            let difference = earlier.and_then(|earlier| earlier.difference(&manifest));
+            return Err(match difference {
+                Some((field, in_file, now)) => AnswersError::OtherRun { path: partial, field, in_file, now },
+                None => damaged("its header or manifest is not whole"),
+            });
+        }
+        let mut sealed = None;
+        if length == layout.length {
+            // Finished but for its name: the journal is cut off last.
+            let seal = partial::seal(storage.as_ref(), &layout).map_err(failed)?;
+            let mut end = vec![0; seal.end.len()];
+            storage.read(layout.table_at, &mut end).map_err(failed)?;
+            if end != seal.end {
+                return Err(damaged("its checksums are wrong"));
+            }
+            done.set_all(layout.answers());
+            sealed = Some(seal.sha256);
+        } else if Some(length) == partial::length(&layout) {
+            partial::resume(storage.as_ref(), &layout, &mut done).map_err(failed)?;
+        } else {
+            return Err(damaged(&format!("it has {length} bytes")));
+        }
         Ok(AnswersWriter {
-            staged: Staged::create(path)?,
+            resumed: done.count(),
             path: path.to_owned(),
+            partial,
             manifest,
-            json,
-            header,
-            records,
+            layout,
+            storage,
             done,
+            sealed,
+            pending: vec![],
+            pending_bytes: 0,
+            record: vec![],
         })
     }
 
@@ -63,142 +154,237 @@ impl AnswersWriter {
         &self.manifest
     }
 
-    /// Keep the teacher's K raw logits for `sample` seen through `view`. Once each, in any order.
-    pub fn put(&mut self, sample: u64, view: View, logits: &[f32]) -> Result<(), AnswersError> {
+    /// The unfinished file.
+    pub fn partial(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Answers that an earlier run left.
+    pub fn resumed(&self) -> u64 {
+        self.resumed
+    }
+
+    /// The answer for `sample` seen through `view` is there. False for what is not of this file.
+    pub fn is_done(&self, sample: u64, view: View) -> bool {
+        self.index(sample, view).is_ok_and(|index| self.done.get(index))
+    }
+
+    fn index(&self, sample: u64, view: View) -> Result<u64, AnswersError> {
         let path = || self.path.clone();
-        if sample >= self.header.samples {
-            return Err(AnswersError::NoSuchSample { path: path(), sample, samples: self.header.samples });
-        }
         let Some(v) = self.manifest.views.iter().position(|w| *w == view) else {
             return Err(AnswersError::NoSuchView { path: path(), view });
         };
-        let classes = self.manifest.head.classes;
-        if logits.len() != classes as usize {
-            return Err(AnswersError::WrongLength { path: path(), have: logits.len(), classes });
+        let range = self.manifest.range();
+        if !range.contains(&sample) {
+            return Err(AnswersError::NoSuchSample { path: path(), sample, first: range.start, end: range.end });
         }
-        if let Some(class) = logits.iter().position(|z| !z.is_finite()) {
-            return Err(AnswersError::NonFinite { path: path(), sample, view, class, value: logits[class] });
+        Ok(v as u64 * self.layout.samples + (sample - range.start))
+    }
+
+    /// Keep the teacher's answer for `sample` seen through `view`: one value a head, in the order of the heads, as the
+    /// teacher gave it. `label` is the true class, if there is one. Once each, in any order. After 1024 answers, or 64 MiB, what
+    /// was put is made durable.
+    pub fn put(&mut self, sample: u64, view: View, label: Option<u16>, values: &[&[f32]]) -> Result<(), AnswersError> {
+        let index = self.index(sample, view)?;
+        let path = || self.path.clone();
+        if values.len() != self.manifest.heads.len() {
+            return Err(AnswersError::WrongHeads { path: path(), have: values.len(), want: self.manifest.heads.len() });
         }
-        // Fits: `records` of this length was allocated.
-        let index = v * self.header.samples as usize + sample as usize;
-        if self.done[index] {
+        for (head, values) in self.manifest.heads.iter().zip(values) {
+            let key = || head.key.clone();
+            if values.len() != head.len() {
+                return Err(AnswersError::WrongLength {
+                    path: path(),
+                    key: key(),
+                    have: values.len(),
+                    want: head.len(),
+                });
+            }
+            if let Some(index) = values.iter().position(|v| !v.is_finite()) {
+                let value = values[index];
+                return Err(AnswersError::NonFinite { path: path(), head: key(), sample, view, index, value });
+            }
+        }
+        if self.done.get(index) {
             return Err(AnswersError::Repeated { path: path(), sample, view });
         }
-        let stride = self.header.stride as usize;
-        self.manifest.head.emit(logits, &mut self.records[index * stride..][..stride]);
-        self.done[index] = true;
+
+        let heads = self.layout.heads.iter().map(|h| h.1).sum::<u64>();
+        let probe = self.layout.probe(index).map_or(0, |_| self.layout.probe_stride);
+        self.record.resize((heads + probe) as usize, 0);
+        let mut rest = &mut self.record[..];
+        let mut parts = Vec::with_capacity(values.len() + 1);
+        for (h, (head, values)) in self.manifest.heads.iter().zip(values).enumerate() {
+            let (at, stride) = self.layout.record(h, index);
+            let (record, after) = rest.split_at_mut(stride as usize);
+            head.emit(values, label, record);
+            parts.push((at, &*record));
+            rest = after;
+        }
+        if let Some(at) = self.layout.probe(index) {
+            let probed = self.manifest.probe.as_ref().and_then(|p| values.get(self.manifest.head(&p.head)?));
+            for (v, out) in probed.into_iter().flat_map(|v| v.iter()).zip(rest.chunks_exact_mut(4)) {
+                out.copy_from_slice(&v.to_le_bytes());
+            }
+            parts.push((at, &*rest));
+        }
+        for (at, record) in &parts {
+            let written = self.storage.write(*at, record);
+            written.map_err(|source| FileError { path: self.partial.clone(), doing: "write", source })?;
+        }
+        let sum = partial::sum(index, parts.iter().map(|(_, record)| *record));
+        self.pending.push((index, sum));
+        self.pending_bytes += heads + probe;
+        self.done.set(index);
+        if self.pending.len() >= SYNC_ANSWERS || self.pending_bytes >= SYNC_BYTES {
+            self.sync()?;
+        }
         Ok(())
     }
 
-    /// Write the file, or refuse while a record is missing.
-    pub fn finish(self) -> Result<(), AnswersError> {
-        let missing = self.done.iter().filter(|d| !**d).count() as u64;
-        if let Some(index) = self.done.iter().position(|d| !*d) {
-            let samples = self.header.samples as usize;
+    /// Make all that was put durable: a kill or a power cut after this does not lose it.
+    pub fn sync(&mut self) -> Result<(), AnswersError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.pending.sort_unstable();
+        let mut entries = || -> io::Result<()> {
+            self.storage.sync()?;
+            for run in self.pending.chunk_by(|a, b| a.0 + 1 == b.0) {
+                let sums: Vec<u8> = run.iter().flat_map(|(_, sum)| sum.to_le_bytes()).collect();
+                self.storage.write(partial::entry(&self.layout, run[0].0), &sums)?;
+            }
+            self.storage.sync()
+        };
+        let written = entries();
+        written.map_err(|source| FileError { path: self.partial.clone(), doing: "write", source })?;
+        self.pending.clear();
+        self.pending_bytes = 0;
+        Ok(())
+    }
+
+    /// Give the file its end and its name; returns [`Answers::sha256`](crate::Answers::sha256). Refuses while an answer is
+    /// missing, and then keeps what there is for the next run.
+    pub fn finish(mut self) -> Result<String, AnswersError> {
+        let sha256 = self.seal()?;
+        limbeck_files::move_into_place(&self.partial, &self.path)?;
+        Ok(sha256)
+    }
+
+    /// Everything but the name.
+    fn seal(&mut self) -> Result<String, AnswersError> {
+        self.sync()?;
+        let answers = self.layout.answers();
+        if let Some(index) = self.done.first_zero(answers) {
             return Err(AnswersError::Missing {
-                path: self.path,
-                sample: (index % samples) as u64,
-                view: self.manifest.views[index / samples],
-                missing,
-                all: self.done.len() as u64,
+                path: self.path.clone(),
+                sample: self.layout.first + index % self.layout.samples,
+                view: self.manifest.views[(index / self.layout.samples) as usize],
+                missing: answers - self.done.count(),
+                all: answers,
             });
         }
-        let Some(header) = self.header.emit() else {
-            return Err(AnswersError::TooLarge { path: self.path, bytes: self.records.len() as u64 });
+        if let Some(sha256) = &self.sealed {
+            return Ok(sha256.clone());
+        }
+        let (storage, layout) = (&mut *self.storage, &self.layout);
+        let end = |storage: &mut dyn Storage| -> io::Result<String> {
+            partial::mark_all(storage, layout)?;
+            let sealed = partial::seal(storage, layout)?;
+            storage.write(layout.table_at, &sealed.end)?;
+            storage.sync()?;
+            storage.set_length(layout.length)?;
+            storage.sync()?;
+            Ok(sealed.sha256)
         };
-        let mut staged = self.staged;
-        let written = write(&mut staged, &[&header, &padded(&self.json), &padded(&self.records)]);
-        written.map_err(|source| FileError { path: self.path.clone(), doing: "write", source })?;
-        Ok(staged.commit()?)
+        let sealed = end(storage);
+        let sha256 = sealed.map_err(|source| FileError { path: self.partial.clone(), doing: "write", source })?;
+        self.sealed = Some(sha256.clone());
+        Ok(sha256)
     }
 }
 
-/// The bytes, followed by zeros to a multiple of 8.
-fn padded(bytes: &[u8]) -> std::borrow::Cow<'_, [u8]> {
-    match bytes.len() % 8 {
-        0 => bytes.into(),
-        rest => [bytes, &[0; 8][rest..]].concat().into(),
-    }
-}
-
-/// `parts`, then the block table over them, then the footer.
-fn write(out: &mut impl Write, parts: &[&[u8]]) -> io::Result<()> {
-    let mut whole = Sha256::new();
-    let mut block = Vec::with_capacity(BLOCK);
-    let mut table = Vec::new();
-    for mut part in parts.iter().copied() {
-        whole.update(part);
-        out.write_all(part)?;
-        while !part.is_empty() {
-            let (now, later) = part.split_at(part.len().min(BLOCK - block.len()));
-            block.extend_from_slice(now);
-            part = later;
-            if block.len() == BLOCK {
-                table.extend(xxh3_64(&block).to_le_bytes());
-                block.clear();
-            }
+impl Drop for AnswersWriter {
+    /// What was put before an error or Ctrl-C is kept for the next run.
+    fn drop(&mut self) {
+        if let Err(error) = self.sync() {
+            log::warn!("{error}");
         }
     }
-    if !block.is_empty() {
-        table.extend(xxh3_64(&block).to_le_bytes());
+}
+
+/// `<path>.partial`
+fn partial_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".partial");
+    name.into()
+}
+
+fn too_large(path: &Path, layout: &Layout) -> AnswersError {
+    AnswersError::TooLarge { path: path.to_owned(), bytes: layout.length }
+}
+
+/// Where everything will lie, and the manifest's bytes.
+fn plan(path: &Path, manifest: &Manifest) -> Result<(Layout, Vec<u8>), AnswersError> {
+    let bad = |(field, why)| AnswersError::Manifest { path: path.to_owned(), field, why };
+    manifest.validate().map_err(bad)?;
+    let json = manifest.to_json().map_err(bad)?;
+    let layout = Layout::of(manifest, json.len());
+    let layout = layout.ok_or_else(|| AnswersError::TooLarge { path: path.to_owned(), bytes: u64::MAX })?;
+    Ok((layout, json))
+}
+
+/// Open a partial for this process alone; none when there is no such file.
+fn open_locked(partial: &Path) -> Result<Option<File>, AnswersError> {
+    let at = |doing| move |source| FileError { path: partial.to_owned(), doing, source };
+    loop {
+        let file = match partial::open(partial) {
+            Ok(file) => file,
+            Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(at("open")(source).into()),
+        };
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(AnswersError::Busy { path: partial.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(at("lock")(source).into()),
+        }
+        // Who had the lock before may have finished the file, and its name with it.
+        if is_still(partial, &file).map_err(at("read"))? {
+            return Ok(Some(file));
+        }
     }
-    whole.update(&table);
-    out.write_all(&table)?;
-    out.write_all(&whole.finalize())?;
-    out.write_all(&END)
+}
+
+/// `path` is the name of `file`.
+fn is_still(path: &Path, file: &File) -> io::Result<bool> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let named = match std::fs::metadata(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            named => named?,
+        };
+        let open = file.metadata()?;
+        Ok((named.dev(), named.ino()) == (open.dev(), open.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        // An open file keeps its name there.
+        let _ = (path, file);
+        Ok(true)
+    }
+}
+
+/// The manifest of whatever partial this is.
+fn earlier(storage: &dyn Storage, length: u64) -> Option<Manifest> {
+    let mut header = [0; HEADER];
+    storage.read(0, &mut header).ok()?;
+    let header = Header::parse(&header).ok().filter(|h| h.manifest <= length)?;
+    let mut json = vec![0; usize::try_from(header.manifest).ok()?];
+    storage.read(HEADER as u64, &mut json).ok()?;
+    Manifest::from_json(&json).ok()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::HeadKind;
-    use crate::format::tests::manifest;
-
-    #[test]
-    fn an_unfinished_file_leaves_nothing_and_names_what_is_missing() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("t.answers");
-        let mut writer = AnswersWriter::create(&path, manifest(HeadKind::DenseF16)).unwrap();
-        for (sample, view) in [(0, View::Identity), (1, View::Identity), (3, View::Identity), (3, View::Flip)] {
-            writer.put(sample, view, &[1.0, 2.0, 3.0]).unwrap();
-        }
-        match writer.finish().unwrap_err() {
-            AnswersError::Missing { sample: 2, view: View::Identity, missing: 6, all: 10, .. } => {}
-            other => panic!("{other}"),
-        }
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn answers_that_cannot_be_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("t.answers");
-        let mut m = manifest(HeadKind::DenseF32);
-        m.views = vec![View::Identity];
-        let mut writer = AnswersWriter::create(&path, m).unwrap();
-        let mut put = |sample, view, logits: &[f32]| writer.put(sample, view, logits).unwrap_err().to_string();
-        assert!(put(5, View::Identity, &[0.0; 3]).contains("no sample 5"));
-        assert!(put(0, View::Flip, &[0.0; 3]).contains("view flip"));
-        assert!(put(0, View::Identity, &[0.0; 4]).contains("3 logits, not 4"));
-        assert!(put(2, View::Identity, &[0.0, f32::NAN, 0.0]).contains("logit 1 of sample 2"));
-        writer.put(1, View::Identity, &[0.0; 3]).unwrap();
-        assert!(writer.put(1, View::Identity, &[0.0; 3]).unwrap_err().to_string().contains("twice"));
-    }
-
-    #[test]
-    fn a_path_that_cannot_be_written_fails_at_once() {
-        let error = AnswersWriter::create(Path::new("/no/such/folder/t.answers"), manifest(HeadKind::DenseF16));
-        assert!(matches!(error, Err(AnswersError::File(_))));
-    }
-
-    #[test]
-    fn impossible_sizes_are_an_error() {
-        let dir = tempfile::tempdir().unwrap();
-        for samples in [u64::MAX, u64::MAX / 8, 1 << 60] {
-            let mut m = manifest(HeadKind::DenseF16);
-            m.dataset.samples = samples;
-            let result = AnswersWriter::create(&dir.path().join("t.answers"), m);
-            assert!(matches!(result, Err(AnswersError::TooLarge { .. })));
-        }
-    }
-}
+#[path = "writer_power_tests.rs"]
+mod power_tests;

@@ -52,6 +52,9 @@ pub use taps::{Tap, Taps};
 
 use tract_onnx::prelude::*;
 
+/// What runs float models here, for files that depend on its arithmetic: `tract` and the pinned version.
+pub const RUNTIME: &str = "tract 0.23.9";
+
 /// tract's ONNX importer with our one operator added.
 fn framework() -> tract_onnx::Onnx {
     let mut onnx = onnx();
@@ -120,4 +123,13 @@ pub fn argmax(values: &[f32]) -> usize {
         }
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_runtime_is_the_pinned_one() {
+        let pinned = include_str!("../../../Cargo.toml").lines().find_map(|line| line.strip_prefix("tract-core = \"="));
+        assert_eq!(pinned.map(|p| format!("tract {}", p.trim_matches('"'))).as_deref(), Some(super::RUNTIME));
+    }
 }

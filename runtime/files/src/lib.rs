@@ -3,17 +3,21 @@
 //! Every file Limbeck writes goes to a temporary name in the same folder, is synced, and only then takes its final
 //! name ([`write_atomic`]). A crash, a full disk or Ctrl-C leaves the old file or none, never half of one.
 //!
-//! Errors name the file and what was being done to it ([`FileError`]).
+//! Errors name the file and what was being done to it ([`FileError`]). Many files have one name in [`merkle`].
 
 #![forbid(unsafe_code)]
 
 pub mod disk;
+pub mod merkle;
+pub mod positioned;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+
+pub use merkle::merkle_root;
 
 /// What went wrong with which file.
 #[derive(Debug, thiserror::Error)]
@@ -103,17 +107,9 @@ impl Staged {
         let Staged { path, writer } = self;
         let temporary = writer.into_inner().map_err(|e| at(&path, "write")(e.into_error()))?;
         temporary.as_file().sync_all().map_err(at(&path, "sync"))?;
-        // tempfile makes files private (0600); what Limbeck writes is as readable as any other output.
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            let mode = std::fs::Permissions::from_mode(0o644);
-            temporary.as_file().set_permissions(mode).map_err(at(&path, "write"))?;
-        }
+        readable(temporary.as_file()).map_err(at(&path, "write"))?;
         temporary.persist(&path).map_err(|e| at(&path, "rename into place")(e.error))?;
-        // The rename itself is only durable once the folder is synced.
-        let folder = folder_of(&path);
-        File::open(folder).and_then(|f| f.sync_all()).map_err(at(folder, "sync"))
+        sync_folder_of(&path)
     }
 
     /// Where the finished file will stand.
@@ -129,6 +125,52 @@ impl Write for Staged {
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
     }
+}
+
+/// Create `path`, which must not be there, with `length` bytes: `parts` at their offsets, zeros elsewhere (a hole, where the
+/// file system knows them). It has all of that on the disk before it has its name. False when another was faster.
+pub fn create_sparse(path: impl AsRef<Path>, length: u64, parts: &[(u64, &[u8])]) -> Result<bool, FileError> {
+    let path = path.as_ref();
+    let Staged { writer, .. } = Staged::create(path)?;
+    let temporary = writer.into_inner().map_err(|e| at(path, "write")(e.into_error()))?;
+    let file = temporary.as_file();
+    let fill = || {
+        file.set_len(length)?;
+        parts.iter().try_for_each(|(offset, bytes)| positioned::write_all_at(file, bytes, *offset))
+    };
+    fill().map_err(at(path, "write"))?;
+    readable(file).map_err(at(path, "write"))?;
+    file.sync_all().map_err(at(path, "sync"))?;
+    match temporary.persist_noclobber(path) {
+        Ok(_) => sync_folder_of(path).map(|()| true),
+        Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(at(path, "rename into place")(e.error)),
+    }
+}
+
+/// Give a file that is wholly on the disk its final name in the same folder, and make the name durable.
+pub fn move_into_place(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), FileError> {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    std::fs::rename(from, to).map_err(at(to, "rename into place"))?;
+    sync_folder_of(to)
+}
+
+/// tempfile makes files private (0600); what Limbeck writes is as readable as any other output.
+fn readable(file: &File) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+    Ok(())
+}
+
+/// A rename is only durable once the folder is synced.
+fn sync_folder_of(path: &Path) -> Result<(), FileError> {
+    let folder = folder_of(path);
+    File::open(folder).and_then(|f| f.sync_all()).map_err(at(folder, "sync"))
 }
 
 pub(crate) fn folder_of(path: &Path) -> &Path {
@@ -193,6 +235,18 @@ mod tests {
         write_atomic(&path, |w| w.write_all(b"new")).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(sha256_file(&path).unwrap(), sha256_hex(b"new"));
+    }
+
+    #[test]
+    fn a_sparse_file_has_its_parts_and_is_created_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.partial");
+        assert!(create_sparse(&path, 10, &[(0, b"ab"), (7, b"c")]).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"ab\0\0\0\0\0c\0\0");
+        assert!(!create_sparse(&path, 3, &[]).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap().len(), 10);
+        move_into_place(&path, dir.path().join("x")).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -7,14 +7,11 @@
 //! passed over and counted.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-
-use limbeck_files::FileError;
-use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 use crate::decode;
+use crate::files::{Files, Local};
 use crate::parallel::{self, Progress};
 use crate::{DataError, Dataset, Sample};
 
@@ -64,7 +61,7 @@ pub struct SizeExample {
 /// A folder of JPEG and PNG files.
 #[derive(Clone, Debug)]
 pub struct ImageFolder {
-    root: PathBuf,
+    files: Arc<dyn Files>,
     name: String,
     labels: Vec<String>,
     on_corrupt: OnCorrupt,
@@ -80,25 +77,20 @@ struct Entry {
     label: Option<u16>,
 }
 
-/// What stands directly in a folder.
-#[derive(Default)]
-struct Listing {
-    images: Vec<String>,
-    folders: Vec<String>,
-    ignored: usize,
-}
-
 impl ImageFolder {
-    /// List `path`; nothing is decoded yet.
+    /// List `path`, a folder of this machine; nothing is decoded yet.
     pub fn open(path: &Path, options: &FolderOptions) -> Result<ImageFolder, DataError> {
-        if !path.exists() {
-            return Err(DataError::Missing { path: path.to_owned() });
-        }
-        let top = list(path)?;
+        ImageFolder::open_in(Arc::new(Local::open(path)?), options)
+    }
+
+    /// The same, wherever the files lie.
+    pub fn open_in(files: Arc<dyn Files>, options: &FolderOptions) -> Result<ImageFolder, DataError> {
+        let path = files.root();
+        let top = files.list("")?;
         let mut ignored = top.ignored;
         let mut classes: Vec<(&str, Vec<String>)> = Vec::new();
         for folder in &top.folders {
-            let inside = list(&path.join(folder))?;
+            let inside = files.list(folder)?;
             ignored += inside.ignored + inside.folders.len();
             match inside.images.is_empty() {
                 true => log::warn!("{}: no images in `{folder}`; passed over", path.display()),
@@ -137,20 +129,12 @@ impl ImageFolder {
         turns.sort_by_key(|(turn, _)| *turn);
         entries.extend(turns.into_iter().map(|(_, entry)| entry));
         entries.truncate(options.limit.unwrap_or(usize::MAX));
-        let name = path.canonicalize().ok().and_then(|p| Some(p.file_name()?.to_string_lossy().into_owned()));
-        Ok(ImageFolder {
-            root: path.to_owned(),
-            name: name.unwrap_or_else(|| path.display().to_string()),
-            labels,
-            on_corrupt: options.on_corrupt,
-            entries,
-            ignored,
-        })
+        Ok(ImageFolder { name: files.name(), files, labels, on_corrupt: options.on_corrupt, entries, ignored })
     }
 
     /// The folder, as it was named.
     pub fn root(&self) -> &Path {
-        &self.root
+        self.files.root()
     }
 
     /// Files and folders that were passed over.
@@ -190,7 +174,7 @@ impl ImageFolder {
             }
         }
         if good.is_empty() {
-            return Err(DataError::Empty { path: self.root, ignored: self.ignored + skipped.len() });
+            return Err(DataError::Empty { path: self.files.root().to_owned(), ignored: self.ignored + skipped.len() });
         }
         Ok((ImageFolder { entries: good, ..self }, skipped))
     }
@@ -199,8 +183,7 @@ impl ImageFolder {
     /// files with [`ImageFolder::verify`] first.
     pub fn sizes(&self) -> Result<Vec<SizeExample>, DataError> {
         let sizes = parallel::try_map(self.entries.len(), &|_| (), |i| {
-            let path = self.file(i);
-            decode::size(&limbeck_files::read(path)?, path)
+            decode::size(&self.files.read(&self.entries[i].id)?, self.file(i))
         })?;
         let mut found: BTreeMap<(u32, u32), (usize, usize)> = BTreeMap::new();
         for (i, size) in sizes.into_iter().enumerate() {
@@ -223,8 +206,8 @@ impl ImageFolder {
     }
 
     fn image(&self, i: usize) -> Result<limbeck_answers::Image, DataError> {
-        let path = &self.entry(i)?.path;
-        decode::decode(&limbeck_files::read(path)?, path)
+        let entry = self.entry(i)?;
+        decode::decode(&self.files.read(&entry.id)?, &entry.path)
     }
 }
 
@@ -245,58 +228,17 @@ impl Dataset for ImageFolder {
         Ok(Sample { image: self.image(i)?, label: self.entry(i)?.label, objects: vec![], mask: None })
     }
 
-    /// For each sample: length of the id (u64, little-endian), id, length of the file, file.
-    fn sha256(&self) -> Result<String, DataError> {
-        let mut hash = Sha256::new();
-        for entry in &self.entries {
-            let bytes = limbeck_files::read(&entry.path)?;
-            for part in [entry.id.as_bytes(), &bytes] {
-                hash.update((part.len() as u64).to_le_bytes());
-                hash.update(part);
-            }
-        }
-        Ok(limbeck_files::hex(&hash.finalize()))
+    /// Of the file's bytes; names and labels are not in it, only the order that follows from them.
+    fn leaf(&self, i: usize) -> Result<[u8; 32], DataError> {
+        Ok(limbeck_files::merkle::leaf(&self.files.read(&self.entry(i)?.id)?))
     }
-}
-
-/// What stands in `path`, sorted; links are followed.
-fn list(path: &Path) -> Result<Listing, DataError> {
-    let at = |source: io::Error| FileError { path: path.to_owned(), doing: "list", source };
-    let mut listing = Listing::default();
-    for entry in fs::read_dir(path).map_err(at)? {
-        let entry = entry.map_err(at)?;
-        let Ok(name) = entry.file_name().into_string() else {
-            log::warn!("{}: passed over: the name is not UTF-8", entry.path().display());
-            listing.ignored += 1;
-            continue;
-        };
-        let mut kind = entry.file_type().map_err(at)?;
-        if kind.is_symlink() {
-            // A link to nothing counts as a file that is no image.
-            match fs::metadata(entry.path()) {
-                Ok(meta) => kind = meta.file_type(),
-                Err(error) => log::warn!("{}: passed over: {error}", entry.path().display()),
-            }
-        }
-        match (name.starts_with('.'), kind.is_dir(), kind.is_file() && is_image(&name)) {
-            (false, true, _) => listing.folders.push(name),
-            (false, _, true) => listing.images.push(name),
-            _ => listing.ignored += 1,
-        }
-    }
-    listing.images.sort_unstable();
-    listing.folders.sort_unstable();
-    Ok(listing)
-}
-
-fn is_image(name: &str) -> bool {
-    let extension = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or_default();
-    ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
     use image::{ImageFormat, RgbImage};
 
     fn put(root: &Path, file: &str, side: u32) {
@@ -414,17 +356,19 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_follows_content_and_names() {
+    fn the_hash_follows_content_and_order() {
         let root = folder(&["cat/a.png", "cat/b.png"]);
         let hash = || open(root.path()).unwrap().sha256().unwrap();
         let before = hash();
         assert_eq!(before, hash());
         fs::rename(root.path().join("cat/b.png"), root.path().join("cat/c.png")).unwrap();
-        let renamed = hash();
-        assert_ne!(before, renamed);
+        assert_eq!(before, hash(), "the same pictures in the same order");
+        fs::rename(root.path().join("cat/c.png"), root.path().join("cat/0.png")).unwrap();
+        let turned = hash();
+        assert_ne!(before, turned);
         let mut bytes = fs::read(root.path().join("cat/a.png")).unwrap();
         bytes.push(0);
         fs::write(root.path().join("cat/a.png"), bytes).unwrap();
-        assert_ne!(renamed, hash());
+        assert_ne!(turned, hash());
     }
 }

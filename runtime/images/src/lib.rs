@@ -8,6 +8,7 @@
 
 pub mod decode;
 mod error;
+pub mod files;
 pub mod folder;
 pub mod memory;
 pub mod parallel;
@@ -16,9 +17,12 @@ mod watch;
 
 use limbeck_answers::Image;
 
+// The hash of a sample
+pub use limbeck_files::merkle;
 // What went wrong
 pub use error::DataError;
 // Where samples come from
+pub use files::{Files, Listing};
 pub use folder::{FolderOptions, ImageFolder, OnCorrupt, SizeExample, Skipped};
 pub use memory::MemoryDataset;
 // What is shown of them
@@ -48,8 +52,15 @@ pub trait Dataset: Send + Sync {
     /// Decode or draw sample `i`.
     fn sample(&self, i: usize) -> Result<Sample, DataError>;
 
-    /// Over everything the samples are made from, in order, 64 hex digits.
-    fn sha256(&self) -> Result<String, DataError>;
+    /// The hash of everything that sample `i` is made from ([`limbeck_files::merkle::leaf`]): of its file's bytes, or of the
+    /// settings that draw it. It does not depend on other samples, so that each machine hashes its own part of a set.
+    fn leaf(&self, i: usize) -> Result<[u8; 32], DataError>;
+
+    /// The hash of the whole set: [`limbeck_files::merkle_root`] over the leaves in order, 64 hex digits.
+    fn sha256(&self) -> Result<String, DataError> {
+        let leaves = parallel::try_map(self.len(), &|_| (), |i| self.leaf(i))?;
+        Ok(limbeck_files::hex(&limbeck_files::merkle_root(leaves)))
+    }
 }
 
 /// One image and what is known about it.

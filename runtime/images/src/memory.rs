@@ -12,7 +12,7 @@ pub struct MemoryDataset {
     labels: Vec<String>,
     ids: Vec<String>,
     samples: Vec<Sample>,
-    sha256: String,
+    leaves: Vec<[u8; 32]>,
 }
 
 impl MemoryDataset {
@@ -23,13 +23,17 @@ impl MemoryDataset {
             labels: dataset.labels().to_vec(),
             ids: (0..dataset.len()).map(|i| dataset.id(i)).collect(),
             samples: parallel::try_map(dataset.len(), progress, |i| dataset.sample(i))?,
-            sha256: dataset.sha256()?,
+            leaves: parallel::try_map(dataset.len(), &|_| (), |i| dataset.leaf(i))?,
         })
     }
 
     /// Sample `i` without a copy; panics past the end.
     pub fn get(&self, i: usize) -> &Sample {
         &self.samples[i]
+    }
+
+    fn none(&self, i: usize) -> DataError {
+        DataError::NoSample { name: self.name.clone(), index: i, len: self.samples.len() }
     }
 
     /// All images, in order.
@@ -58,10 +62,12 @@ impl Dataset for MemoryDataset {
         self.ids.get(i).cloned().unwrap_or_else(|| format!("sample {i}"))
     }
     fn sample(&self, i: usize) -> Result<Sample, DataError> {
-        let none = || DataError::NoSample { name: self.name.clone(), index: i, len: self.samples.len() };
-        self.samples.get(i).cloned().ok_or_else(none)
+        self.samples.get(i).cloned().ok_or_else(|| self.none(i))
+    }
+    fn leaf(&self, i: usize) -> Result<[u8; 32], DataError> {
+        self.leaves.get(i).copied().ok_or_else(|| self.none(i))
     }
     fn sha256(&self) -> Result<String, DataError> {
-        Ok(self.sha256.clone())
+        Ok(limbeck_files::hex(&limbeck_files::merkle_root(self.leaves.iter().copied())))
     }
 }

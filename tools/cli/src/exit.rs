@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use limbeck_adapt::AdaptError;
-use limbeck_answers::AnswersError;
+use limbeck_answers::{AnswersError, MergeError};
 use limbeck_bundle::BundleError;
 use limbeck_distill::DistillError;
 use limbeck_engine::EngineError;
@@ -99,7 +99,7 @@ fn code(error: &anyhow::Error) -> u8 {
         if let Some(runner) = cause.downcast_ref::<RunnerError>() {
             return u8::try_from(runner.exit_code()).unwrap_or(1);
         }
-        let cancelled = matches!(cause.downcast_ref(), Some(TeachError::Cancelled))
+        let cancelled = matches!(cause.downcast_ref(), Some(TeachError::Cancelled { .. } | TeachError::NotBegun))
             || matches!(cause.downcast_ref(), Some(DistillError::Cancelled { .. }))
             || matches!(cause.downcast_ref(), Some(QuantizeError::Cancelled));
         if cancelled {
@@ -117,13 +117,20 @@ fn code(error: &anyhow::Error) -> u8 {
             || e.is::<AdaptError>()
             || e.is::<BundleError>()
             || e.is::<AnswersError>()
+            || e.is::<MergeError>()
             || e.is::<limbeck_answers::CardError>()
             || e.is::<TeachError>()
             || e.is::<DistillError>()
             || e.is::<QuantizeError>()
             || e.is::<limbeck_report::ReportError>()
     };
-    if error.chain().any(|e| e.is::<limbeck_data::DataError>() || e.is::<limbeck_boards::BoardError>()) {
+    let named_wrongly = |e: &(dyn std::error::Error + 'static)| {
+        e.is::<limbeck_data::DataError>()
+            || e.is::<limbeck_boards::BoardError>()
+            || e.is::<limbeck_store::StoreError>()
+            || matches!(e.downcast_ref(), Some(TeachError::EmptyPart { .. }))
+    };
+    if error.chain().any(named_wrongly) {
         2
     } else if error.chain().any(refused) {
         9

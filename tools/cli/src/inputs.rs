@@ -7,6 +7,7 @@ use limbeck_answers::rng::Stream;
 use limbeck_answers::{Answers, Card, Expected, Preprocess, Resize, Task};
 use limbeck_data::{Dataset, FolderOptions, ImageFolder, MemoryDataset, OnCorrupt, SceneConfig, Scenes, Shift, Watch};
 use limbeck_engine::{Student, onnx::Model};
+use limbeck_store::{is_url, open_images};
 
 use crate::console::Console;
 use crate::exit::usage;
@@ -14,8 +15,9 @@ use crate::exit::usage;
 /// Where samples come from.
 #[derive(clap::Args, Clone, Debug)]
 pub struct DataArguments {
-    /// Image folder (`<class>/*.jpg|png`, or unlabelled), or `scenes[:seed=1,samples=2000,size=32,shift=strong]`.
-    #[arg(long, value_name = "FOLDER|scenes")]
+    /// Image folder (`<class>/*.jpg|png`, or unlabelled), here or in an object store (`s3://bucket/train`, `gs://`, `az://`), or
+    /// `scenes[:seed=1,samples=2000,size=32,shift=strong]`.
+    #[arg(long, value_name = "FOLDER|URL|scenes")]
     pub data: String,
     /// Use the first N images only (classes in turn).
     #[arg(long, value_name = "N")]
@@ -34,10 +36,7 @@ impl DataArguments {
     /// Open the data set for a model with this card, decoded into memory.
     pub fn open(&self, card: &Card, console: &Console) -> Result<MemoryDataset> {
         let stage = console.stage("read", "images");
-        let dataset: Box<dyn Dataset> = match self.data.strip_prefix("scenes") {
-            Some(settings) if !Path::new(&self.data).exists() => Box::new(self.scenes(settings)?),
-            _ => Box::new(self.folder(card, console)?),
-        };
+        let dataset = self.open_each(card, false, console)?;
         console.check()?;
         let total = dataset.len();
         let memory = MemoryDataset::load(&*dataset, &|done| stage.progress(done, total))?;
@@ -45,10 +44,22 @@ impl DataArguments {
         Ok(memory)
     }
 
-    fn folder(&self, card: &Card, console: &Console) -> Result<ImageFolder> {
+    /// The same, each sample decoded when it is asked for. `is_part`: only some of the samples will be, so that no file is
+    /// looked into before.
+    pub fn open_each(&self, card: &Card, is_part: bool, console: &Console) -> Result<Box<dyn Dataset>> {
+        Ok(match self.data.strip_prefix("scenes") {
+            Some(settings) if !Path::new(&self.data).exists() => Box::new(self.scenes(settings)?),
+            _ => Box::new(self.folder(card, is_part, console)?),
+        })
+    }
+
+    fn folder(&self, card: &Card, is_part: bool, console: &Console) -> Result<ImageFolder> {
         let on_corrupt = if self.skip_corrupt { OnCorrupt::Skip } else { OnCorrupt::Refuse };
         let options = FolderOptions { on_corrupt, labels: Some(card.labels.clone()), limit: self.limit };
-        let mut folder = ImageFolder::open(Path::new(&self.data), &options)?;
+        let mut folder = match is_url(&self.data) {
+            true => open_images(&self.data, &options)?,
+            false => ImageFolder::open(Path::new(&self.data), &options)?,
+        };
         if self.skip_corrupt {
             let (whole, skipped) = folder.verify(&|_| ())?;
             folder = whole;
@@ -59,7 +70,7 @@ impl DataArguments {
                 console.say(format!("skipped    {} corrupt images, {} are left", skipped.len(), folder.len()));
             }
         }
-        if card.input.resize == Resize::Exact {
+        if card.input.resize == Resize::Exact && !is_part {
             let wanted = (card.input.width, card.input.height);
             if let Some(other) = folder.sizes()?.iter().find(|s| (s.width, s.height) != wanted) {
                 return Err(usage(format!(

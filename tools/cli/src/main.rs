@@ -44,6 +44,8 @@ enum Verb {
     Pipeline(verbs::pipeline::Arguments),
     /// Run a teacher over a data set and keep its answers.
     Teach(verbs::teach::Arguments),
+    /// Look into answers files, check them, put shards together, ask again, export.
+    Answers(verbs::answers::Arguments),
     /// Fine-tune a float student against the answers.
     Distill(verbs::distill::Arguments),
     /// Quantize a float student to int8 (ONNX QDQ).
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         Verb::Demo(a) => verbs::demo::run(&a, &console),
         Verb::Pipeline(a) => verbs::pipeline::run(&a, &console),
         Verb::Teach(a) => verbs::teach::run(&a, &console),
+        Verb::Answers(a) => verbs::answers::run(&a, &console),
         Verb::Distill(a) => verbs::distill::run(&a, &console),
         Verb::Quantize(a) => verbs::quantize::run(&a, &console),
         Verb::Evaluate(a) => verbs::evaluate::run(&a, &console),

@@ -141,11 +141,11 @@ impl Dataset for Scenes {
         Ok(Sample { image, label: Some(class), objects, mask: Some(scene.mask) })
     }
 
-    /// Over the generator's version and the settings, which decide every pixel.
-    fn sha256(&self) -> Result<String, DataError> {
-        let SceneConfig { seed, size, samples, shift } = &self.config;
-        let text = format!("{GENERATOR} seed={seed} size={size} samples={samples} shift={shift}");
-        Ok(limbeck_files::sha256_hex(text.as_bytes()))
+    /// Of the generator's version, the settings and the number, which decide every pixel.
+    fn leaf(&self, i: usize) -> Result<[u8; 32], DataError> {
+        let SceneConfig { seed, size, samples: _, shift } = &self.config;
+        let text = format!("{GENERATOR} seed={seed} size={size} shift={shift} sample={i}");
+        Ok(limbeck_files::merkle::leaf(text.as_bytes()))
     }
 }
 

@@ -3,6 +3,7 @@
 //! `pipeline` calls the others with arguments of its own: what it does can be done by hand, verb by verb.
 
 pub mod adapt;
+pub mod answers;
 pub mod bench;
 pub mod bench_here;
 pub mod board;
@@ -16,6 +17,7 @@ pub mod inspect;
 pub mod pipeline;
 pub mod profile;
 pub mod quantize;
+pub mod recheck;
 pub mod report;
 pub mod rollback;
 pub mod teach;

@@ -110,7 +110,7 @@ impl Dataset for Both<'_> {
     fn sample(&self, i: usize) -> Result<Sample, DataError> {
         if i < self.0.len() { self.0.sample(i) } else { self.1.sample(i - self.0.len()) }
     }
-    fn sha256(&self) -> Result<String, DataError> {
-        Ok(limbeck_files::sha256_hex(format!("{} {}", self.0.sha256()?, self.1.sha256()?).as_bytes()))
+    fn leaf(&self, i: usize) -> Result<[u8; 32], DataError> {
+        if i < self.0.len() { self.0.leaf(i) } else { self.1.leaf(i - self.0.len()) }
     }
 }
