@@ -51,6 +51,24 @@ fn a_better_student_is_written_and_says_what_it_came_from() {
 }
 
 #[test]
+fn a_board_draws_the_views_that_the_teacher_saw_and_refuses_those_that_mix_in_what_judges() {
+    let world = world();
+    let teach = |augment: &str| {
+        let views = format!("--views identity,drawn:0..3 --augment {augment} --augment-seed 5");
+        world.run(&format!("teach --teacher teacher.onnx --data local {views} --out {augment}.answers")).expect(0, &[]);
+        ADAPT.replace("local.answers", &format!("{augment}.answers"))
+    };
+    let adapt = format!("{} --work w --out new.limbeck --epochs 4", teach("standard"));
+    let ended = agent_run(&world, &adapt).expect(0, &[]);
+    let (plan, outcome) = (line(&ended.stdout, "plan"), line(&ended.stdout, "adapt"));
+    assert_eq!((&plan["views"], &outcome["held_out"]["shown"]), (&4.into(), &20.into()));
+    assert_eq!(outcome["accepted"], true, "{outcome}");
+    let mixed = format!("{} --work v --out mixed.limbeck", teach("strong"));
+    agent_run(&world, &mixed).expect(9, &["strong.answers", "held out to judge", "--augment standard"]);
+    assert!(!world.path("mixed.limbeck").exists());
+}
+
+#[test]
 fn an_int8_student_is_trained_in_its_own_integers() {
     let world = world();
     world.run("quantize --student student.onnx --data scenes:seed=1,samples=24 --out int8.onnx").expect(0, &[]);

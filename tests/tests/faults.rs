@@ -278,7 +278,9 @@ fn an_option_that_makes_no_sense_is_refused() {
     let cases = [
         (format!("{teach} --data scenes:sample=3"), "`sample=3` is not known"),
         (format!("{teach} --data scenes:samples=many"), "`many` is not a number"),
-        (format!("{teach} {SCENES} --views mirror"), "--views mirror: identity or flip"),
+        (format!("{teach} {SCENES} --views mirror"), "`mirror` is no view; use identity, flip, drawn:N"),
+        (format!("{teach} {SCENES} --views drawn:0..8"), "drawn:0 must be drawn; say from what with --augment: light"),
+        (format!("{teach} {SCENES} --views drawn:0 --augment mild"), "use light, standard, strong, or a file.toml"),
         (format!("{distill} --rate 0"), "--rate 0: must be above 0"),
         (format!("{distill} --clip nan"), "--clip NaN: must be above 0"),
         (format!("{distill} --batch 0"), "--batch"),

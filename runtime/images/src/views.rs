@@ -113,3 +113,144 @@ fn labels(plan: &ViewPlan, label: Option<u16>, partner: Option<u16>) -> Labels {
     };
     Labels { label, mixed: plan.mix.map(mixed) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use limbeck_answers::rng::Stream;
+    use limbeck_answers::{Card, Image};
+
+    /// Smooth pictures of different sizes, labelled by number.
+    struct Pictures(Vec<Image>);
+
+    impl Dataset for Pictures {
+        fn name(&self) -> &str {
+            "pictures"
+        }
+        fn labels(&self) -> &[String] {
+            &[]
+        }
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn id(&self, i: usize) -> String {
+            format!("picture {i}")
+        }
+        fn sample(&self, i: usize) -> Result<Sample, DataError> {
+            let none = || DataError::NoSample { name: "pictures".into(), index: i, len: self.0.len() };
+            let image = self.0.get(i).cloned().ok_or_else(none)?;
+            Ok(Sample { image, label: Some(i as u16), objects: vec![], mask: None })
+        }
+        fn sha256(&self) -> Result<String, DataError> {
+            Ok(String::new())
+        }
+    }
+
+    fn pictures() -> Pictures {
+        let picture = |i: u64| {
+            let (mut s, side) = (Stream::new(5, i, 0), 96 + 8 * i as u32);
+            let waves: [u32; 6] = std::array::from_fn(|_| 1 + s.below(3));
+            let wave = |c: usize, x: u32, y: u32| {
+                let turn = (waves[c] * x + waves[c + 3] * y) as f64 / side as f64;
+                (127.5 + 127.0 * (turn * std::f64::consts::TAU).sin()) as u8
+            };
+            let rgb = (0..side * side).flat_map(|at| [0, 1, 2].map(|c| wave(c, at % side, at / side))).collect();
+            Image { width: side, height: side, rgb }
+        };
+        Pictures((0..4).map(picture).collect())
+    }
+
+    /// Inputs are the pixels themselves, 0..=255.
+    fn card(side: u32, resize: &str) -> Preprocess {
+        let text = format!(
+            "version = 1\ntask = \"classification\"\nlabels = [\"a\"]\n[input]\nwidth = {side}\nheight = {side}\nlayout = \"nhwc\"\n\
+             colour = \"rgb\"\nresize = \"{resize}\"\nscale = 1.0\nmean = [0.0, 0.0, 0.0]\nstd = [1.0, 1.0, 1.0]\n"
+        );
+        Preprocess::new(&Card::parse(&text, std::path::Path::new("card.toml")).unwrap())
+    }
+
+    fn shown(viewed: &Viewed<'_>, preprocess: &Preprocess, index: usize, view: View) -> (Vec<f32>, Labels) {
+        let mut x = vec![f32::NAN; preprocess.len()];
+        let labels = viewed.input(preprocess, index, view, &mut x).unwrap();
+        (x, labels)
+    }
+
+    /// Means of 2x2 pixels, (H, W, 3).
+    fn halved(x: &[f32], side: usize) -> Vec<f32> {
+        let at = |i: usize, j: usize, c: usize| x[3 * (i * side + j) + c];
+        let places =
+            (0..side / 2).flat_map(|i| (0..side / 2).flat_map(move |j| (0..3).map(move |c| (2 * i, 2 * j, c))));
+        places.map(|(i, j, c)| (at(i, j, c) + at(i + 1, j, c) + at(i, j + 1, c) + at(i + 1, j + 1, c)) / 4.0).collect()
+    }
+
+    fn mean_distance(a: &[f32], b: &[f32]) -> f32 {
+        a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.len() as f32
+    }
+
+    #[test]
+    fn cards_of_different_sizes_are_shown_the_same_picture() {
+        let (pictures, teacher, student) = (pictures(), card(48, "stretch"), card(24, "stretch"));
+        for name in Augment::PRESETS {
+            let recipe = Augment::preset(name, 3).unwrap();
+            let viewed = Viewed::new(&pictures, Some(&recipe));
+            for (index, view) in (0..4).flat_map(|i| (0..10).map(move |v| (i, View::Drawn(v)))) {
+                let (large, small) = (shown(&viewed, &teacher, index, view), shown(&viewed, &student, index, view));
+                assert_eq!(large.1, small.1);
+                let apart = mean_distance(&halved(&large.0, 48), &small.0);
+                // Two averages of one picture; edges of holes and boxes are the most that they differ by.
+                assert!(apart < 4.0, "{name}, picture {index}, {view}: {apart}");
+                let View::Drawn(n) = view else { unreachable!() };
+                let other = shown(&viewed, &student, index, View::Drawn(n + 10)).0;
+                assert!(mean_distance(&small.0, &other) > 0.0, "{name}, picture {index}: {view} and the one ten on");
+            }
+        }
+    }
+
+    #[test]
+    fn a_mixed_picture_has_two_labels_and_so_no_single_one() {
+        let (pictures, student) = (pictures(), card(24, "stretch"));
+        let recipe = Augment::preset("strong", 3).unwrap();
+        let viewed = Viewed::new(&pictures, Some(&recipe));
+        let mut mixed = 0;
+        for (index, view) in (0..4).flat_map(|i| (0..50).map(move |v| (i, View::Drawn(v)))) {
+            let labels = viewed.labels(index, view, |i| Some(i as u16)).unwrap();
+            assert_eq!(labels.label, Some(index as u16));
+            match labels.mixed {
+                None => assert_eq!(labels.only(), Some(index)),
+                Some(other) => {
+                    mixed += 1;
+                    assert!(labels.only().is_none() && other.partner != index as u64 && other.lambda_256 <= 256);
+                    assert_eq!(other.label, Some(other.partner as u16));
+                }
+            }
+            if index == 2 && view <= View::Drawn(9) {
+                assert_eq!(shown(&viewed, &student, index, view).1, labels);
+            }
+        }
+        assert!((120..200).contains(&mixed), "four in five of 200, not {mixed}");
+    }
+
+    #[test]
+    fn a_drawn_view_without_a_recipe_is_an_error_and_never_another_view() {
+        let (pictures, student) = (pictures(), card(24, "stretch"));
+        let mut x = vec![0.0; student.len()];
+        let viewed = Viewed::new(&pictures, None);
+        let said = viewed.input(&student, 0, View::Drawn(1), &mut x).unwrap_err().to_string();
+        assert!(said.contains("drawn:1 must be drawn from a recipe") && said.contains("--augment"), "{said}");
+        assert!(x.iter().all(|v| *v == 0.0));
+        viewed.input(&student, 0, View::Flip, &mut x).unwrap();
+    }
+
+    #[test]
+    fn a_sample_that_does_not_fit_is_named() {
+        let (pictures, exact) = (pictures(), card(104, "exact"));
+        let recipe = Augment { crop: None, ..Augment::preset("strong", 3).unwrap() };
+        let viewed = Viewed::new(&pictures, Some(&recipe));
+        let mut x = vec![0.0; exact.len()];
+        let said = viewed.input(&exact, 0, View::Identity, &mut x).unwrap_err().to_string();
+        assert!(said.starts_with("sample picture 0: the image is 96x96"), "{said}");
+        let mixed = (0..50).find(|&n| viewed.plan(1, View::Drawn(n)).unwrap().mix.is_some()).unwrap();
+        let said = viewed.input(&exact, 1, View::Drawn(mixed), &mut x).unwrap_err().to_string();
+        assert!(said.contains("sample picture 1 (mixed with picture "), "{said}");
+    }
+}

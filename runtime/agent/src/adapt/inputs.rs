@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use limbeck_adapt::Examples;
-use limbeck_answers::{Answers, Expected, Preprocess, Resize, View};
+use limbeck_answers::{Answers, Augment, Expected, Preprocess, Resize, View};
 use limbeck_bundle::{Bundle, Replay, ReplaySample};
 use limbeck_images::{Dataset, FolderOptions, ImageFolder, Viewed};
 
@@ -34,6 +34,15 @@ impl Local {
             ..Expected::default()
         };
         answers.check(&expected).map_err(|e| refused(&e))?;
+        if answers.manifest().augment.as_ref().is_some_and(Augment::mixes) {
+            // What is held out judges, so none of it may be trained on: not as half of another picture either.
+            let why = "its views mix samples (mixup, cutmix), so training would show images that are held out to judge";
+            return Err(Refused(format!(
+                "{}: {why}; teach without mixing, as --augment standard",
+                answers.path().display()
+            ))
+            .into());
+        }
         if answers.samples() != images.len() as u64 {
             let (said, are) = (answers.samples(), images.len());
             return Err(Refused(format!("the teacher answered {said} samples, {are} images are here")).into());

@@ -31,3 +31,6 @@ pub use recipe::{Augment, AugmentError, ColourJitter, Crop, Cutout, Fill, Flip, 
 
 /// One whole in the fractions of a plan: 16 bits after the point.
 pub const ONE: u32 = 1 << 16;
+
+#[cfg(test)]
+mod tests;

@@ -273,6 +273,11 @@ impl Augment {
         Ok(())
     }
 
+    /// May a view show pixels of another sample too?
+    pub fn mixes(&self) -> bool {
+        [self.mixup, self.cutmix].iter().flatten().any(|mixing| mixing.chance_per_mille > 0)
+    }
+
     /// Over the recipe as it stands in a manifest, 64 hex digits.
     pub fn sha256(&self) -> String {
         limbeck_files::sha256_hex(self.canonical().as_bytes())
@@ -307,6 +312,7 @@ mod tests {
         for name in Augment::PRESETS {
             let recipe = Augment::preset(name, 7).unwrap();
             assert_eq!(recipe.validate(), Ok(()));
+            assert_eq!(recipe.mixes(), name == "strong");
             assert_eq!(Augment::parse(&toml::to_string(&recipe).unwrap()), Ok(recipe.clone()));
             assert_eq!(serde_json::from_str::<Augment>(&recipe.canonical()).unwrap(), recipe);
         }
