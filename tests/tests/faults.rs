@@ -342,7 +342,11 @@ fn slow() -> Model {
 
 /// Start `args`, press Ctrl-C half a second after the first line of `stage`, and see that nothing is left.
 fn stops(world: &World, args: &str, stage: &str) {
-    let before = world.files(".");
+    // What the teacher has said so far is kept for the next run, under another name.
+    let files = || -> Vec<String> {
+        world.files(".").into_iter().filter(|file| !file.ends_with("x.answers.partial")).collect()
+    };
+    let before = files();
     let mut child = world.command(args).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.any(|line| line.starts_with(stage)), "{args}: no line `{stage}`");
@@ -351,9 +355,7 @@ fn stops(world: &World, args: &str, stage: &str) {
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{args}: {rest:?}");
     assert!(rest.iter().any(|line| line.contains("interrupted")), "{args}: {rest:?}");
-    // What the teacher has said so far is kept for the next run, under another name.
-    let after = world.files(".").into_iter().filter(|file| !file.ends_with("x.answers.partial"));
-    assert_eq!(after.collect::<Vec<_>>(), before, "{args}: files appeared");
+    assert_eq!(files(), before, "{args}: files appeared");
 }
 
 #[test]

@@ -1,15 +1,23 @@
 //! `limbeck answers`: an answers file → what is in it, whether it is whole; shards → one file; a file → NumPy arrays.
 //!
 //! ```text
-//! $ limbeck answers info train.answers
-//! train.answers   1,640,312 bytes, format 2, sha256 5c0f…
-//! teacher    resnet56_cifar10_teacher.onnx (opset 13, tract 0.23.9, f32)
+//! $ limbeck answers info a.answers
+//! a.answers: 2624 bytes, format 2, sha256 1011429ec75ab5ba35111422b1f5ad8c50729ca7c824032ea5130c2d9594e73f
+//! tool       limbeck 0.1.0
+//! teacher    scenes-teacher.onnx (opset 17, tract 0.23.9, f32) sha256 406b00d5…
+//! card       10 labels, sha256 57e501c0…
+//! data       scenes seed 1 32x32, 20 samples, sha256 eb4c858a…
+//! views      2: identity, flip
+//! head       logits           dense_f16      10           20 bytes an answer, 400 bytes a view; tensor logits
+//! a view     400 bytes, 20 an answer
+//! probe      16 answers of `logits` as f32
 //! ```
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Result;
+use limbeck_answers::format::VERSION;
 use limbeck_answers::{Answers, export, merge};
 
 use crate::console::Console;
@@ -90,7 +98,12 @@ fn info(answers: &Answers) -> String {
     let m = answers.manifest();
     let (teacher, dataset, views) = (&m.teacher, &m.dataset, answers.views());
     let mut lines = vec![
-        format!("{}: {} bytes, format 2, sha256 {}", answers.path().display(), answers.bytes(), answers.sha256()),
+        format!(
+            "{}: {} bytes, format {VERSION}, sha256 {}",
+            answers.path().display(),
+            answers.bytes(),
+            answers.sha256()
+        ),
         format!("tool       {}", m.tool),
         format!(
             "teacher    {} (opset {}, {}, {}) sha256 {}",
