@@ -8,8 +8,18 @@
 //! always speak of the same view. Drawn views come from the recipe in the answers file. A picture that is mixed from two samples has
 //! no single label: it has no cross-entropy with a label, only with the teacher. Training stops at the first loss, gradient
 //! or weight that is not finite, and returns no model.
+//!
+//! That is soft labels. Every other method of the field is a [`DistillRecipe`]: losses over the student's inner tensors, in stages, run by a
+//! [`Job`].
 
 #![forbid(unsafe_code)]
+
+mod connect;
+mod exchange;
+mod objective;
+mod own;
+mod recipe;
+mod stages;
 
 use std::path::Path;
 use std::time::Instant;
@@ -23,7 +33,13 @@ use limbeck_engine::onnx::Model;
 use limbeck_engine::{EngineError, input_shape, normalise};
 use limbeck_quantize::equalise;
 
+// How to train, apart from the losses
 pub use limbeck_adapt::Recipe;
+// Which losses
+pub use connect::ConnectError;
+pub use exchange::Exchange;
+pub use recipe::{BUILTIN, DistillRecipe, Key, RecipeError, Schedule, Source, Stage, Term};
+pub use stages::{Job, Pupil};
 
 /// What the student is shown the answer of.
 #[derive(Clone, Copy)]
@@ -88,6 +104,9 @@ pub enum DistillError {
     /// The samples.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// A recipe does not fit the student or the answers.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// Student, card, data and answers do not belong together.
     #[error("{0}")]
     Mismatch(String),
@@ -129,7 +148,7 @@ pub fn distill(
 ) -> Result<Distilled, DistillError> {
     let samples = TrainingSamples::of(student, card, dataset, target)?;
     let opened = Opened::float(student, what.selection, samples.input_rms()?)?;
-    train(opened, &samples, what.cut_options(&samples, card)?, recipe, watch)
+    train(opened, &samples, what.cut_options(&samples, card)?, recipe, None, watch)
 }
 
 /// A quantized student and how to open it.
@@ -181,19 +200,24 @@ pub fn distill_quantized(
     watch: &dyn Watch,
 ) -> Result<Distilled, DistillError> {
     let samples = TrainingSamples::of(student.file, card, dataset, target)?;
-    train(student.open(what.selection)?, &samples, what.cut_options(&samples, card)?, recipe, watch)
+    train(student.open(what.selection)?, &samples, what.cut_options(&samples, card)?, recipe, None, watch)
 }
 
+/// `steps`, where it is not all of the recipe's.
 fn train(
     opened: Opened,
     samples: &TrainingSamples<'_>,
     cuts: Option<CutOptions>,
     recipe: &Recipe,
+    steps: Option<usize>,
     watch: &dyn Watch,
 ) -> Result<Distilled, DistillError> {
     let (dataset, target) = (samples.dataset, samples.target);
     let visits = Visits::all(dataset.len(), target.views().len());
     let mut session = Session::new(opened, recipe, visits, "", cuts.as_ref())?;
+    if let Some(steps) = steps {
+        session.limit(steps);
+    }
     if let Some(choice) = session.cut_choice() {
         let kept = if choice.kept { "kept" } else { "not kept" };
         log::info!("what the frozen part makes is {kept}: {}", choice.why);
@@ -222,7 +246,7 @@ fn train(
         seen += report.samples;
         let (loss, agreement) = (report.so_far.loss, report.so_far.agreement);
         watch.note(&format!("loss {loss:.4} agree {:.1}%", agreement * 100.0));
-        watch.progress(seen, recipe.epochs * dataset.len());
+        watch.progress(seen, session.total() * recipe.batch);
         if session.epochs().len() > epochs.len() {
             epochs.push(Epoch { loss, agreement, seconds: start.elapsed().as_secs_f64() });
             start = Instant::now();

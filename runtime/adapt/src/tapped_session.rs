@@ -39,6 +39,13 @@ impl TappedSession {
         self.run.total
     }
 
+    /// Do no more than `total` steps; the learning rate's cosine ends there. Of use before the first step only: later it changes nothing.
+    pub fn limit(&mut self, total: usize) {
+        if self.run.step == 0 {
+            self.run.total = self.run.total.min(total);
+        }
+    }
+
     /// Are all steps done?
     pub fn is_done(&self) -> bool {
         self.run.step >= self.run.total
