@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use limbeck_adapt::AdaptError;
 use limbeck_answers::{AnswersError, MergeError};
 use limbeck_bundle::BundleError;
-use limbeck_distill::DistillError;
+use limbeck_distill::{DistillError, RecipeError};
 use limbeck_engine::EngineError;
 use limbeck_engine::onnx::OnnxError;
 use limbeck_quantize::QuantizeError;
@@ -95,6 +95,9 @@ fn code(error: &anyhow::Error) -> u8 {
             Some(QuantizeError::NothingInIntegers { .. }) => return 3,
             Some(QuantizeError::Option(_)) => return 2,
             _ => {}
+        }
+        if cause.is::<RecipeError>() {
+            return 2;
         }
         if let Some(runner) = cause.downcast_ref::<RunnerError>() {
             return u8::try_from(runner.exit_code()).unwrap_or(1);

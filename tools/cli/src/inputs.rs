@@ -107,6 +107,34 @@ impl DataArguments {
     }
 }
 
+/// A file, and what it is called where several are told apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedFile {
+    /// `teacher` when it was given none.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl std::str::FromStr for NamedFile {
+    type Err = std::convert::Infallible;
+
+    /// `NAME=FILE` or `FILE`; what has a slash before its `=` is a file.
+    fn from_str(text: &str) -> Result<NamedFile, Self::Err> {
+        let word = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_".contains(c));
+        Ok(match text.split_once('=').filter(|(name, _)| word(name)) {
+            Some((name, path)) => NamedFile { name: name.into(), path: path.into() },
+            None => NamedFile { name: "teacher".into(), path: text.into() },
+        })
+    }
+}
+
+impl From<PathBuf> for NamedFile {
+    fn from(path: PathBuf) -> NamedFile {
+        NamedFile { name: "teacher".into(), path }
+    }
+}
+
 /// A model file and its card.
 pub struct ModelFile {
     /// The ONNX file.

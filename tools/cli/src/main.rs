@@ -48,6 +48,10 @@ enum Verb {
     Answers(verbs::answers::Arguments),
     /// Fine-tune a float student against the answers.
     Distill(verbs::distill::Arguments),
+    /// One student by many distillation recipes: a table.
+    Compare(Box<verbs::compare::Arguments>),
+    /// The distillation recipes that are shipped.
+    Recipes(verbs::recipes::Arguments),
     /// Quantize a float student to int8 (ONNX QDQ).
     Quantize(verbs::quantize::Arguments),
     /// Accuracy of any model, float or int8, on this machine.
@@ -91,6 +95,8 @@ fn main() -> ExitCode {
         Verb::Teach(a) => verbs::teach::run(&a, &console),
         Verb::Answers(a) => verbs::answers::run(&a, &console),
         Verb::Distill(a) => verbs::distill::run(&a, &console),
+        Verb::Compare(a) => verbs::compare::run(&a, &console),
+        Verb::Recipes(a) => verbs::recipes::run(&a, &console),
         Verb::Quantize(a) => verbs::quantize::run(&a, &console),
         Verb::Evaluate(a) => verbs::evaluate::run(&a, &console),
         Verb::Bundle(a) => verbs::bundle::run(&a, &console),

@@ -8,18 +8,29 @@
 //! An int8 student (ONNX QDQ) is trained in the integers that its plan computes, so what is written answers every sample as the
 //! last step of training saw it. The defaults are then those that recover the loss of quantization: T = 1, the teacher alone, a small
 //! rate. The teacher may be the float student itself: answer with `limbeck teach --teacher student.onnx` first.
+//!
+//! ```text
+//! limbeck teach --teacher teacher.onnx --data photos --head logits --head attention:stage:2 --head attention:stage:3 --out photos.answers
+//! limbeck distill --recipe at --student student.onnx --data photos --answers photos.answers --out better.onnx
+//! ```
+//!
+//! A recipe says which losses: `limbeck recipes` lists those that are shipped and what each needs of the answers file.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use limbeck_adapt::{Loss, QuantizedOptions, Rule, Selection};
+use limbeck_answers::Answers;
 use limbeck_data::Dataset;
-use limbeck_distill::{QuantizedStudent, Recipe, Target, What, distill, distill_quantized};
+use limbeck_distill::{
+    DistillRecipe, Exchange, Job, Pupil, QuantizedStudent, Recipe, Target, What, distill, distill_quantized,
+};
 use limbeck_engine::onnx::Model;
 use limbeck_report::Training;
 
 use crate::console::Console;
-use crate::inputs::{DataArguments, ModelFile, prepare_out, threads};
+use crate::inputs::{DataArguments, ModelFile, NamedFile, prepare_out, threads};
 use crate::record::{ReportArguments, put_model};
 
 /// Which update rule.
@@ -62,9 +73,28 @@ pub struct Arguments {
     /// Another card.
     #[arg(long)]
     pub card: Option<PathBuf>,
-    /// The answers file. Without another teacher the float student is one: `limbeck teach --teacher student.onnx`.
-    #[arg(long)]
-    pub answers: Option<PathBuf>,
+    /// The answers file. Without another teacher the float student is one: `limbeck teach --teacher student.onnx`. Once more with a name
+    /// in front for a recipe that reads several.
+    #[arg(long, value_name = "[NAME=]FILE")]
+    pub answers: Vec<NamedFile>,
+    /// Which losses: a shipped recipe (kd, at, dist, ...; see `limbeck recipes`) or a TOML file (default: soft labels).
+    #[arg(long = "recipe", value_name = "NAME|FILE.toml")]
+    pub method: Option<String>,
+    /// A model between teacher and student (ONNX with its card), for a recipe that trains one first.
+    #[arg(long, value_name = "MODEL.onnx")]
+    pub assistant: Vec<PathBuf>,
+    /// For a recipe in which students on several machines teach each other: a folder that all of them see.
+    #[arg(long, value_name = "FOLDER", requires = "node", requires = "peers")]
+    pub exchange: Option<PathBuf>,
+    /// What this machine is called there.
+    #[arg(long, value_name = "NAME", requires = "exchange")]
+    pub node: Option<String>,
+    /// What the others are called.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "exchange")]
+    pub peers: Vec<String>,
+    /// Seconds to wait for each of them in an epoch.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    pub patience: u64,
     #[command(flatten)]
     pub data: DataArguments,
     /// The student to write.
@@ -140,7 +170,7 @@ impl Default for RecipeArguments {
 
 impl RecipeArguments {
     /// What is asked for; `usual` has the rate and the temperature of a student of this kind.
-    fn recipe(&self, threads: usize, usual: Recipe) -> Result<Recipe> {
+    pub fn recipe(&self, threads: usize, usual: Recipe) -> Result<Recipe> {
         let rate = self.rate.unwrap_or(usual.rate);
         let temperature = self.temperature.unwrap_or(usual.loss.temperature);
         let positive = [("--rate", rate), ("--temperature", temperature), ("--clip", self.clip)];
@@ -170,13 +200,48 @@ impl RecipeArguments {
     }
 }
 
+const NO_ANSWERS: &str =
+    "--answers is missing; answer with a teacher, or with the float student: limbeck teach --teacher student.onnx";
+
+impl Arguments {
+    /// Options that do not go together.
+    fn check(&self, by_recipe: Option<&DistillRecipe>) -> Result<()> {
+        let wrong = |what: &str| Err(crate::exit::usage(what));
+        let mut names: Vec<&str> = self.answers.iter().map(|a| a.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return wrong(&format!(
+                "--answers: two files are called `{}`; give each a name: --answers NAME=FILE",
+                twice[0]
+            ));
+        }
+        match by_recipe {
+            None if self.answers.is_empty() => wrong(NO_ANSWERS),
+            None if !self.assistant.is_empty() => wrong("--assistant is for a recipe; add --recipe teacher-assistant"),
+            Some(_) if self.recipe.temperature.is_some() || self.recipe.label_weight != 0.0 => {
+                wrong("--temperature and --label-weight are the recipe's; write them into its file")
+            }
+            Some(_) if self.frozen_cache.is_some() => {
+                wrong("--frozen-cache goes with soft labels only; leave --recipe out")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Open answers files, which must be of this data set and speak of the student's labels.
+pub fn named_answers(
+    student: &ModelFile,
+    files: &[NamedFile],
+    dataset: &dyn Dataset,
+) -> Result<Vec<(String, Answers)>> {
+    files.iter().map(|file| Ok((file.name.clone(), student.answers(&file.path, dataset)?))).collect()
+}
+
 /// See the module.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
-    let Some(answers) = &arguments.answers else {
-        return Err(crate::exit::usage(
-            "--answers is missing; answer with a teacher, or with the float student: limbeck teach --teacher student.onnx",
-        ));
-    };
+    let by_recipe = arguments.method.as_deref().map(DistillRecipe::named).transpose()?;
+    arguments.check(by_recipe.as_ref())?;
     // Wrong numbers are said before anything is read.
     arguments.recipe.recipe(1, Recipe::default())?;
     prepare_out(&arguments.out)?;
@@ -192,20 +257,51 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let recipe = arguments.recipe.recipe(threads(arguments.threads), usual)?;
     let float = arguments.float.as_deref().map(Model::read).transpose()?;
     let dataset = arguments.data.open(&student.card, console)?;
-    let answers = student.answers(answers, &dataset)?;
+    let answers = named_answers(&student, &arguments.answers, &dataset)?;
+    let assistants = arguments.assistant.iter().map(|path| {
+        let assistant = ModelFile::read(path, None)?;
+        Ok((assistant.model, assistant.card))
+    });
+    let assistants = assistants.collect::<Result<Vec<_>>>()?;
+    let exchange = arguments.exchange.as_ref().map(|folder| Exchange {
+        folder: folder.clone(),
+        node: arguments.node.clone().unwrap_or_default(),
+        peers: arguments.peers.clone(),
+        patience: Duration::from_secs(arguments.patience),
+    });
     let stage = console.stage("distill", "images");
-    let target = Target::Answers(&answers);
     let what = What { selection: &arguments.select, frozen_cache: arguments.frozen_cache.as_deref() };
-    let distilled = if quantized {
-        let options = QuantizedOptions { learned_scales: arguments.learn_scales, weight_bits: None };
-        let opened = QuantizedStudent { file: &student.model, float: float.as_ref(), options };
-        distill_quantized(&opened, &student.card, &dataset, target, &what, &recipe, &stage)
-    } else {
-        distill(&student.model, &student.card, &dataset, target, &what, &recipe, &stage)
+    let options = QuantizedOptions { learned_scales: arguments.learn_scales, weight_bits: None };
+    let in_integers = QuantizedStudent { file: &student.model, float: float.as_ref(), options };
+    let distilled = match (&by_recipe, &answers[..]) {
+        (Some(by_recipe), _) => {
+            let pupil = if quantized { Pupil::Quantized(in_integers) } else { Pupil::Float(&student.model) };
+            let job = Job {
+                student: pupil,
+                card: &student.card,
+                dataset: &dataset,
+                answers: &answers,
+                assistants: &assistants,
+                recipe: by_recipe,
+                train: &recipe,
+                selection: &arguments.select,
+                exchange: exchange.as_ref(),
+            };
+            job.run(&stage)
+        }
+        (None, [(_, answers), ..]) if quantized => {
+            distill_quantized(&in_integers, &student.card, &dataset, Target::Answers(answers), &what, &recipe, &stage)
+        }
+        (None, [(_, answers), ..]) => {
+            distill(&student.model, &student.card, &dataset, Target::Answers(answers), &what, &recipe, &stage)
+        }
+        (None, []) => return Err(crate::exit::usage(NO_ANSWERS)),
     };
     let mut distilled = distilled.with_context(|| format!("student {}", student.path.display()))?;
     // It travels on into the int8 student's file.
-    distilled.model.metadata.insert("limbeck.answers.sha256".into(), answers.sha256().into());
+    if let Some((_, answers)) = answers.first() {
+        distilled.model.metadata.insert("limbeck.answers.sha256".into(), answers.sha256().into());
+    }
     student.write_next_to(&distilled.model, &arguments.out)?;
     let last = distilled.epochs.last();
     let result = last.map_or("no epochs".into(), |e| format!("loss {:.4}, agrees {:.2}%", e.loss, e.agreement * 100.0));
@@ -222,6 +318,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
             optimiser: format!("{:?}", arguments.recipe.optimiser).to_lowercase(),
             learning_rate: recipe.rate as f64,
             temperature: recipe.loss.temperature as f64,
+            method: by_recipe.as_ref().map(|r| r.name.clone()),
             samples: Some(dataset.len() as u64),
             loss: distilled.epochs.iter().map(|e| e.loss).collect(),
             agreement: distilled.epochs.iter().map(|e| e.agreement).collect(),
