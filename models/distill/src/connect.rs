@@ -1,6 +1,7 @@
 //! From a recipe's losses to a graph: taps become outputs of the student, connectors nodes behind them.
 
 mod abf;
+mod factors;
 mod nodes;
 
 use limbeck_adapt::Attachment;
@@ -20,6 +21,8 @@ pub(crate) struct Connected {
     pub terms: Vec<Vec<Wired>>,
     /// Whose values the graph's further inputs are.
     pub inputs: Vec<Key>,
+    /// Losses that connectors bring along, with their terms.
+    pub further: Vec<(Term, Wired)>,
 }
 
 /// One loss.
@@ -31,6 +34,8 @@ pub(crate) struct Wired {
     pub dims: Vec<Vec<usize>>,
     /// Its keys.
     pub keys: Vec<Key>,
+    /// Outputs of the graph that stand for keys and get no gradient, with their shapes: a teacher's value through a trained connector.
+    pub computed: Vec<(usize, Vec<usize>)>,
 }
 
 /// Why a recipe does not fit a student.
@@ -90,7 +95,7 @@ pub(crate) fn connect(
             for (names, keys) in term.groups() {
                 let group: Vec<_> = all.by_ref().take(names.len()).collect();
                 let (outputs, dims) = group.into_iter().map(|(name, dims)| (nodes.output(&name), dims)).unzip();
-                wired.push(Wired { outputs, dims, keys: keys.to_vec() });
+                wired.push(Wired { outputs, dims, keys: keys.to_vec(), ..Wired::default() });
             }
             connected.terms.push(wired);
             continue;
@@ -109,6 +114,23 @@ pub(crate) fn connect(
                     one.outputs.push(nodes.output(&name));
                     one.dims.push(vec![embedding]);
                 }
+                wired.push(one);
+                continue;
+            }
+            if let Method::Ft(_) = term.method {
+                if found[0].tensor.is_empty() {
+                    return Err(ConnectError::Quantized { tap: found[0].name.clone() });
+                }
+                let shape = map_shape(&shape_of(&keys[0])?);
+                let input = nodes.input(&mut connected.inputs, &keys[0], shape.iter().product());
+                let made = factors::transfer(&mut nodes, &place, &found[0], (&input, shape), term.middle)?;
+                one.outputs.push(nodes.output(&made.student));
+                one.dims.push(made.factor.to_vec());
+                one.computed.push((nodes.output(&made.teacher), made.factor.to_vec()));
+                let learned = factors::paraphrasing(term);
+                let outputs = vec![nodes.output(&made.again)];
+                let again = Wired { outputs, dims: vec![shape.to_vec()], keys: keys.to_vec(), ..Wired::default() };
+                connected.further.push((learned, again));
                 wired.push(one);
                 continue;
             }

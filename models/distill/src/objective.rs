@@ -21,6 +21,8 @@ pub(crate) enum Values<'a> {
     Average(usize),
     /// Logits of other nodes at the start of the epoch.
     Peer,
+    /// What the graph makes of a teacher's value at this output; no gradient goes there.
+    Computed(usize, Vec<usize>),
 }
 
 /// One loss of a term.
@@ -143,6 +145,9 @@ impl<'a> Losses<'a> {
                     batch.sd.push(top.sd as f64);
                 }
                 Ok(Teacher::TopK(batch))
+            }
+            Values::Computed(output, dims) => {
+                Ok(Teacher::Dense(Batch::new(dims, said.outputs[*output].iter().map(|&v| v as f64).collect())))
             }
             Values::Own => recorded(&self.own, "self", said.indices),
             Values::History => recorded(&self.history, "history", said.indices),

@@ -285,7 +285,12 @@ impl Job<'_> {
         let quantized = matches!(stint.student, Pupil::Quantized(_));
         let classes = stint.card.labels.len();
         let shape_of = |key: &Key| self.shape_of(key, classes);
-        let connected = connect(&opened.model, quantized, terms, &shape_of, stint.recipe.seed)?;
+        let mut connected = connect(&opened.model, quantized, terms, &shape_of, stint.recipe.seed)?;
+        let mut terms = terms.clone();
+        for (term, wired) in std::mem::take(&mut connected.further) {
+            terms.push(term);
+            connected.terms.push(vec![wired]);
+        }
         let opened = opened.attach(&connected.attachment)?;
         let values = |key: &Key, output: Option<usize>| -> Result<Values<'_>, ConnectError> {
             Ok(match &key.source {
@@ -305,14 +310,16 @@ impl Job<'_> {
         let keys = connected.terms.iter().map(|wired| {
             let of_one = |one: &crate::connect::Wired| {
                 let output = |i: usize| one.outputs.get(i).or(one.outputs.last()).copied();
-                one.keys.iter().enumerate().map(|(i, key)| values(key, output(i))).collect::<Result<Vec<_>, _>>()
+                let keys = one.keys.iter().enumerate().map(|(i, key)| values(key, output(i)));
+                let computed = one.computed.iter().cloned().map(|(output, dims)| Ok(Values::Computed(output, dims)));
+                keys.chain(computed).collect::<Result<Vec<_>, ConnectError>>()
             };
             wired.iter().map(of_one).collect::<Result<Vec<_>, _>>()
         });
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
         let further = connected.inputs.iter().map(|key| values(key, None)).collect::<Result<Vec<_>, _>>()?;
         let logits = Key { source: Source::File("teacher".into()), name: "logits".into() };
-        let mut losses = Losses::new(terms, connected.terms, keys, stint.recipe.seed, self.views(), classes)
+        let mut losses = Losses::new(&terms, connected.terms, keys, stint.recipe.seed, self.views(), classes)
             .agreeing_with(values(&logits, None).ok());
         let viewed = Viewed::new(self.dataset, self.augment());
         let record = |model: &Model, card: &Card| {

@@ -94,7 +94,7 @@ impl Objective for Squares {
     }
 }
 
-const LOSSES: [(&str, &str, usize, &[usize]); 9] = [
+const LOSSES: [(&str, &str, usize, &[usize]); 10] = [
     ("none", "[[loss]]\nkind = \"fitnets\"\nstudent = \"stage:2\"\nteacher = \"feat:stage:2\"\n", 1, &[6, 4, 4]),
     (
         "conv1x1",
@@ -124,6 +124,7 @@ const LOSSES: [(&str, &str, usize, &[usize]); 9] = [
         2,
         &[5, 8, 8],
     ),
+    ("factors", "[[loss]]\nkind = \"ft\"\nstudent = \"stage:2\"\nteacher = \"feat:stage:2\"\n", 1, &[3, 4, 4]),
     ("logits", "[[loss]]\nkind = \"dist\"\n", 1, &[3]),
 ];
 

@@ -133,6 +133,7 @@ shipped![
     "at",
     "fsp",
     "nst",
+    "ft",
     "ab",
     "ofd",
     "review-kd",
