@@ -41,7 +41,7 @@ fn rotate(a: &mut [f64], v: &mut [f64], n: usize, p: usize, q: usize) {
         let (x, y) = (a[k * n + p], a[k * n + q]);
         (a[k * n + p], a[k * n + q]) = (c * x - s * y, s * x + c * y);
     }
-    let mut rows = |m: &mut [f64]| {
+    let rows = |m: &mut [f64]| {
         let (above, below) = m.split_at_mut(q * n);
         for (x, y) in above[p * n..(p + 1) * n].iter_mut().zip(&mut below[..n]) {
             (*x, *y) = (c * *x - s * *y, s * *x + c * *y);
