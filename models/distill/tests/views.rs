@@ -1,11 +1,11 @@
 //! Teacher and student are shown the same drawn views, told by the loss of a student that is its own teacher.
 
 use limbeck_adapt::Loss;
-use limbeck_answers::{Answers, AnswersError, Augment, Card, HeadKind, View};
+use limbeck_answers::{Answers, AnswersError, Augment, Card, View};
 use limbeck_data::{Dataset, SceneConfig, Scenes, Shift, Unwatched};
 use limbeck_distill::{Recipe, Target, What, distill};
 use limbeck_engine::onnx::Model;
-use limbeck_teacher::{TeachError, TeachOptions, teach};
+use limbeck_teacher::{HeadSpec, TeachError, TeachOptions, teach};
 use limbeck_zoo::{scenes_card, shipped};
 
 const SAMPLES: usize = 48;
@@ -15,7 +15,8 @@ fn scenes(seed: u64) -> Scenes {
 }
 
 fn options(views: &str, augment: Option<Augment>) -> TeachOptions {
-    TeachOptions { views: View::list(views).unwrap(), augment, head: HeadKind::DenseF32, threads: 2 }
+    let heads = vec![HeadSpec::logits_f32()];
+    TeachOptions { views: View::list(views).unwrap(), augment, heads, part: None, threads: 2 }
 }
 
 struct Setting {
@@ -28,7 +29,7 @@ impl Setting {
     fn new() -> Setting {
         let folder = tempfile::tempdir().unwrap();
         let model = Model::parse(shipped::STUDENT.onnx, shipped::STUDENT.name.as_ref()).unwrap();
-        model.write(&folder.path().join("teacher.onnx")).unwrap();
+        model.write(folder.path().join("teacher.onnx")).unwrap();
         let card = scenes_card(scenes(11).labels());
         Setting { folder, model, card }
     }

@@ -166,8 +166,8 @@ mod tests {
     fn two_sided(t: f64, freedom: usize) -> f64 {
         let angle = (t / (freedom as f64).sqrt()).atan();
         let (sin, cos) = angle.sin_cos();
-        let (mut term, mut sum) = if freedom % 2 == 0 { (1.0, 1.0) } else { (cos, cos) };
-        let mut k = if freedom % 2 == 0 { 2 } else { 3 };
+        let (mut term, mut sum) = if freedom.is_multiple_of(2) { (1.0, 1.0) } else { (cos, cos) };
+        let mut k = if freedom.is_multiple_of(2) { 2 } else { 3 };
         while k < freedom {
             term *= cos * cos * (k - 1) as f64 / k as f64;
             sum += term;
@@ -176,7 +176,7 @@ mod tests {
         let odd = |sum: f64| std::f64::consts::FRAC_2_PI * (angle + sin * sum);
         match freedom {
             1 => odd(0.0),
-            _ if freedom % 2 == 0 => sin * sum,
+            _ if freedom.is_multiple_of(2) => sin * sum,
             _ => odd(sum),
         }
     }
