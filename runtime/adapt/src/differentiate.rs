@@ -191,7 +191,9 @@ pub(crate) fn differentiate(
     for &input in trained.iter().rev() {
         let name = onnx_name(forward, input.node);
         let gradient = gradients.get(&input).ok_or_else(|| {
-            AdaptError::Unsuitable(format!("no output depends on \"{name}\", so it cannot be trained; freeze it"))
+            AdaptError::Unsuitable(format!(
+                "the output does not depend on \"{name}\", so it cannot be trained; freeze it"
+            ))
         })?;
         final_inputs.push(wires[&input]);
         final_outputs.push(*gradient);

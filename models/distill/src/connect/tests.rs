@@ -182,6 +182,13 @@ fn what_does_not_fit_says_what_would() {
         let error = connected(losses).unwrap_err().to_string();
         assert!(error.contains(what), "{losses}: {error}");
     }
-    let quantized = connect(&student(), true, &terms("[[loss]]\nkind = \"fitnets\"\n"), &teacher_shape, 3).unwrap_err();
-    assert!(quantized.to_string().contains("int8 student"), "{quantized}");
+    let quantized = connect(
+        &student(),
+        true,
+        &terms("[[loss]]\nkind = \"fitnets\"\nteacher = \"feat:stage:2\"\n"),
+        &teacher_shape,
+        3,
+    );
+    let quantized = quantized.unwrap_err().to_string();
+    assert!(quantized.contains("int8 student"), "{quantized}");
 }

@@ -17,8 +17,9 @@ use limbeck_adapt::{AdaptError, QuantizedOptions, Selection};
 use limbeck_answers::{Answers, Card};
 use limbeck_data::{Dataset, MemoryDataset};
 use limbeck_distill::{BUILTIN, DistillError, DistillRecipe, Job, Pupil, QuantizedStudent, Recipe};
+use limbeck_engine::EngineError;
 use limbeck_engine::onnx::Model;
-use limbeck_quantize::{QuantizeOptions, quantize};
+use limbeck_quantize::{QuantizeError, QuantizeOptions, quantize};
 use limbeck_report::{ComparedRecipe, ComparedRun, Comparison, FailedRun, comparison_table};
 use serde::{Deserialize, Serialize};
 
@@ -339,18 +340,34 @@ impl Bench<'_> {
         (result.float, result.agreement) = (Some(of_float), agreement);
         float.write_next_to(&float.model, &float.path)?;
         if !self.arguments.float_only {
-            let options = QuantizeOptions { threads, ..QuantizeOptions::default() };
-            let made = quantize(&float.model, &float.card, &self.dataset, &options, &limbeck_data::Unwatched)?;
-            let mut int8 = model(made.model, ".int8");
-            if self.arguments.int8_epochs > 0 {
-                int8.model = self.in_integers(&int8.model, &float.model, train, &stage)?;
+            match self.quantized(&float, train, &stage) {
+                Ok(int8) => {
+                    let int8 = model(int8, ".int8");
+                    result.int8 = Some(top1(&int8)?.0);
+                    int8.write_next_to(&int8.model, &int8.path)?;
+                }
+                // A student that training left unfit for integers is a result of its recipe, and no reason to lose the others.
+                Err(e) if e.chain().any(|e| e.is::<EngineError>() || e.is::<QuantizeError>()) => {
+                    self.console.say(format!("{} seed {}: no int8 student: {e:#}", entry.name, train.seed));
+                }
+                Err(e) => return Err(e),
             }
-            result.int8 = Some(top1(&int8)?.0);
-            int8.write_next_to(&int8.model, &int8.path)?;
         }
         let int8 = result.int8.map_or(String::new(), |share| format!(", int8 {:.2}%", share * 100.0));
         stage.done(&format!("seed {}: float {:.2}%{int8}", train.seed, of_float * 100.0));
         Ok(result)
+    }
+
+    /// The int8 student of a float one.
+    fn quantized(&self, float: &ModelFile, train: &Recipe, watch: &dyn limbeck_data::Watch) -> Result<Model> {
+        let options = QuantizeOptions { threads: train.threads, ..QuantizeOptions::default() };
+        let made = quantize(&float.model, &float.card, &self.dataset, &options, &limbeck_data::Unwatched)?;
+        // It must run, too.
+        limbeck_engine::Student::load(&made.model)?;
+        match self.arguments.int8_epochs {
+            0 => Ok(made.model),
+            _ => self.in_integers(&made.model, &float.model, train, watch),
+        }
     }
 
     /// What quantizing lost, taught back.
