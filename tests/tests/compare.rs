@@ -5,9 +5,14 @@ use limbeck_tests::world::World;
 const TRAIN: &str = "scenes:seed=5,samples=96,shift=strong";
 const TEST: &str = "scenes:seed=6,samples=64,shift=strong";
 
+/// Attention at the two resolutions that the models here have.
+const MINE: &str = "version = 1\nname = \"mine\"\n[[loss]]\nkind = \"kd\"\n[[loss]]\nkind = \"at\"\nweight = 100.0\n\
+                    student = [\"stage:1\", \"stage:2\"]\nteacher = [\"attention:stage:1\", \"attention:stage:2\"]\n";
+
 fn taught() -> World {
     let world = World::new();
-    let heads = "--head logits --head attention:stage:2 --head attention:stage:3";
+    world.write("mine.toml", MINE);
+    let heads = "--head logits --head attention:stage:1 --head attention:stage:2";
     world.run(&format!("teach --teacher teacher.onnx --data {TRAIN} {heads} --out train.answers")).expect(0, &[]);
     world.run(&format!("teach --teacher teacher.onnx --data {TEST} --out test.answers")).expect(0, &[]);
     world
@@ -23,15 +28,15 @@ fn compare(recipes: &str, more: &str) -> String {
 #[test]
 fn a_comparison_goes_on_where_it_was_and_ends_in_a_table_and_a_page() {
     let world = taught();
-    let first = world.run(&compare("kd,at", "--seeds 1")).expect(0, &["at "]);
-    for row in ["teacher", "untouched student", "kd", "at"] {
+    let first = world.run(&compare("kd,mine.toml", "--seeds 1")).expect(0, &["mine.toml "]);
+    for row in ["teacher", "untouched student", "kd", "mine.toml"] {
         assert!(first.stdout.lines().any(|line| line.starts_with(row)), "{row} in\n{}", first.stdout);
     }
-    let kept = world.read("compared/at-0.json");
+    let kept = world.read("compared/mine.toml-0.json");
     // One more seed and one more recipe: what is there is not trained again.
-    let again = world.run(&compare("kd,at,dist", "--seeds 2 --report report.json")).expect(0, &["dist "]);
-    assert_eq!(world.read("compared/at-0.json"), kept, "the seconds of training stand in it");
-    assert!(!again.stderr.contains("at         seed 0"), "{}", again.stderr);
+    let again = world.run(&compare("kd,mine.toml,dist", "--seeds 2 --report report.json")).expect(0, &["dist "]);
+    assert_eq!(world.read("compared/mine.toml-0.json"), kept, "the seconds of training stand in it");
+    assert!(!again.stderr.contains("mine.toml  seed 0"), "{}", again.stderr);
     assert!(again.stderr.contains("seed 1"), "{}", again.stderr);
     let report: serde_json::Value = serde_json::from_slice(&world.read("report.json")).unwrap();
     let recipes = report["comparison"]["recipes"].as_array().unwrap();
@@ -61,10 +66,10 @@ fn a_recipe_says_what_it_lacks_before_anything_runs() {
     }
     let distil = "distill --student student.onnx --answers train.answers --out better.onnx";
     let distil = |more: &str| world.run(&format!("{distil} --data {TRAIN} --epochs 1 --batch 32 {more}"));
-    distil("--recipe at --temperature 2").expect(2, &["--temperature"]);
+    distil("--recipe mine.toml --temperature 2").expect(2, &["--temperature"]);
     distil("--recipe mutual").expect(9, &["--exchange"]);
     distil("--answers train.answers").expect(2, &["two files are called `teacher`"]);
-    distil("--recipe at").expect(0, &["better.onnx"]);
+    distil("--recipe mine.toml").expect(0, &["better.onnx"]);
     let listed = world.run("recipes").expect(0, &[]).stdout;
     assert!(listed.lines().count() > 30 && listed.contains("Zagoruyko"), "{listed}");
     assert!(world.run("recipes at").expect(0, &[]).stdout.contains("[[loss]]"));
