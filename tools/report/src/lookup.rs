@@ -3,6 +3,11 @@
 use crate::schema::{Accuracy, Board, Model, Report};
 
 impl Report {
+    /// Is there anything that PASS, FAIL or INVALID is about? Not where recipes were compared and nothing else.
+    pub fn has_verdict(&self) -> bool {
+        self.comparison.is_none() || !self.accuracy.is_empty() || !self.boards.is_empty()
+    }
+
     /// The model that an accuracy row is of: its role is the subject, or the subject up to " on ".
     ///
     /// "int8 on host" finds the role "int8 student" as well as "int8".

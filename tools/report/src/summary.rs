@@ -35,6 +35,9 @@ pub fn summary(report: &Report) -> String {
         None => {}
     }
     text += &report.comparison.as_ref().map(comparison_table).unwrap_or_default();
+    if !report.has_verdict() {
+        return text;
+    }
     let reasons: Vec<_> = report.reasons.iter().map(|reason| printable(reason)).collect();
     text += report.verdict.word();
     if !reasons.is_empty() {

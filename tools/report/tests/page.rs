@@ -192,6 +192,10 @@ fn compared(comparison: Comparison) -> String {
     let mut report = Report::new("compared", "c", "v");
     report.comparison = Some(comparison);
     let page = html::render(&report).replace('\u{a0}', " ");
+    assert!(
+        !page.contains("class=\"verdict") && !summary(&report).contains("INVALID"),
+        "nothing was measured on a board"
+    );
     let (_, section) = page.split_once("<h2>Recipes compared</h2>").unwrap();
     section.split_once("</section>").unwrap().0.to_owned()
 }

@@ -19,14 +19,18 @@ pub(super) fn section(report: &Report) -> String {
     };
     let reasons: String = report.reasons.iter().map(|reason| format!("<li>{}</li>\n", T(reason))).collect();
     let reasons = if reasons.is_empty() { reasons } else { format!("<ul>\n{reasons}</ul>\n") };
+    let verdict = report.verdict.word();
+    let banner = if report.has_verdict() {
+        format!("<div class=\"verdict {class}\"><strong>{verdict}</strong>\n<div>{explained}{reasons}</div></div>\n")
+    } else {
+        String::new()
+    };
     format!(
-        "<header>\n<p class=\"by\">limbeck {version} · {created}</p>\n<h1>{title}</h1>\n\
-         <div class=\"verdict {class}\"><strong>{verdict}</strong>\n<div>{explained}{reasons}</div></div>\n</header>\n\
+        "<header>\n<p class=\"by\">limbeck {version} · {created}</p>\n<h1>{title}</h1>\n{banner}</header>\n\
          <main>\n{tiles}",
         version = T(&report.tool_version),
         created = T(&report.created),
         title = T(&report.title),
-        verdict = report.verdict.word(),
         tiles = tiles(report),
     )
 }

@@ -59,7 +59,7 @@ pub fn render(report: &Report) -> String {
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="color-scheme" content="light dark">
 <meta name="generator" content="limbeck {version}">
-<title>{verdict} · {title}</title>
+<title>{verdict}{title}</title>
 <style>
 {style}</style>
 </head>
@@ -69,7 +69,7 @@ pub fn render(report: &Report) -> String {
 </html>
 "#,
         version = T(&report.tool_version),
-        verdict = report.verdict.word(),
+        verdict = if report.has_verdict() { format!("{} · ", report.verdict.word()) } else { String::new() },
         title = T(&report.title),
         style = include_str!("style.css"),
         sections = sections.concat(),
