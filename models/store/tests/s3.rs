@@ -51,7 +51,7 @@ fn answer(stream: &TcpStream, bucket: &Shared) -> Option<()> {
     reader.read_exact(&mut body).ok()?;
     let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let query: BTreeMap<&str, &str> = query.split('&').map(|p| p.split_once('=').unwrap_or((p, ""))).collect();
-    let key = path.strip_prefix("/bucket").unwrap_or(path).trim_start_matches('/').to_owned();
+    let key = decoded(path.strip_prefix("/bucket").unwrap_or(path).trim_start_matches('/'));
     let (status, reply) = reply(&method, &key, &query, body, &mut bucket.lock().unwrap());
     let length = reply.len();
     let head = format!(
@@ -63,6 +63,26 @@ fn answer(stream: &TcpStream, bucket: &Shared) -> Option<()> {
         stream.write_all(&reply).ok()?;
     }
     Some(())
+}
+
+/// What stands in a request for it: `%20` for a space.
+fn decoded(text: &str) -> String {
+    let mut bytes = vec![];
+    let mut rest = text.as_bytes();
+    while let [first, more @ ..] = rest {
+        let hex = more.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| *first == b'%') {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &more[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = more;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap()
 }
 
 fn reply(
@@ -108,8 +128,8 @@ fn reply(
 
 /// Pages of two, so that a reader which stops after the first is found out.
 fn list(query: &BTreeMap<&str, &str>, bucket: &Bucket) -> String {
-    let prefix = query.get("prefix").map(|p| p.replace("%2F", "/")).unwrap_or_default();
-    let after = query.get("continuation-token").map(|t| t.replace("%2F", "/")).unwrap_or_default();
+    let prefix = query.get("prefix").map(|p| decoded(p)).unwrap_or_default();
+    let after = query.get("continuation-token").map(|t| decoded(t)).unwrap_or_default();
     let mut rest = bucket.objects.iter().filter(|(k, _)| k.starts_with(&prefix) && k.as_str() > after.as_str());
     let page: Vec<_> = rest.by_ref().take(2).collect();
     let mut xml = "<ListBucketResult>".to_owned();
