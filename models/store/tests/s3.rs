@@ -93,7 +93,7 @@ fn reply(
     bucket: &mut Bucket,
 ) -> (&'static str, Vec<u8>) {
     bucket.requests += 1;
-    if bucket.fails_every > 0 && bucket.requests % bucket.fails_every == 0 {
+    if bucket.fails_every > 0 && bucket.requests.is_multiple_of(bucket.fails_every) {
         return ("503 Slow Down", vec![]);
     }
     let ok = "200 OK";
