@@ -119,6 +119,8 @@ impl Job<'_> {
             model = if stage.assistant.is_some() { self.student.model().clone() } else { trained.model };
         }
         all.model = model;
+        // It travels on into the int8 student's file, like the answers' hash.
+        all.model.metadata.insert("limbeck.recipe".into(), self.recipe.name.clone());
         Ok(all)
     }
 
@@ -200,12 +202,10 @@ impl Job<'_> {
                 return wrong("peers meet over the views of an answers file; add --answers FILE".into());
             }
         }
-        if self.recipe.needs_labels() {
-            for index in 0..self.dataset.len().min(1) {
-                if self.dataset.sample(index)?.label.is_none() {
-                    return wrong("it has a loss over labels, and the images have none; use kd, or label them".into());
-                }
-            }
+        // A later sample without one is named when its turn comes.
+        let labelled = |i: usize| Ok::<_, DistillError>(self.dataset.sample(i)?.label.is_some());
+        if self.recipe.needs_labels() && !self.dataset.is_empty() && !labelled(0)? {
+            return wrong("it has a loss over labels, and the images have none; use kd, or label them".into());
         }
         Ok(())
     }
