@@ -228,9 +228,12 @@ impl Dataset for ImageFolder {
         Ok(Sample { image: self.image(i)?, label: self.entry(i)?.label, objects: vec![], mask: None })
     }
 
-    /// Of the file's bytes; names and labels are not in it, only the order that follows from them.
+    /// Length of the id (u64, little-endian), id, file. The id holds the name of the class, so answers are bound to labels too.
     fn leaf(&self, i: usize) -> Result<[u8; 32], DataError> {
-        Ok(limbeck_files::merkle::leaf(&self.files.read(&self.entry(i)?.id)?))
+        let id = &self.entry(i)?.id;
+        let length = (id.len() as u64).to_le_bytes();
+        let file = self.files.read(id)?;
+        Ok(limbeck_files::merkle::leaf(&[&length, id.as_bytes(), &file].concat()))
     }
 }
 
@@ -356,19 +359,20 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_follows_content_and_order() {
-        let root = folder(&["cat/a.png", "cat/b.png"]);
+    fn the_hash_follows_content_and_names() {
+        let root = folder(&["cat/a.png", "dog/b.png", "cat/c.png"]);
         let hash = || open(root.path()).unwrap().sha256().unwrap();
         let before = hash();
         assert_eq!(before, hash());
-        fs::rename(root.path().join("cat/b.png"), root.path().join("cat/c.png")).unwrap();
-        assert_eq!(before, hash(), "the same pictures in the same order");
-        fs::rename(root.path().join("cat/c.png"), root.path().join("cat/0.png")).unwrap();
-        let turned = hash();
-        assert_ne!(before, turned);
+        fs::rename(root.path().join("cat/c.png"), root.path().join("cat/d.png")).unwrap();
+        let renamed = hash();
+        assert_ne!(before, renamed);
+        fs::rename(root.path().join("cat/d.png"), root.path().join("dog/d.png")).unwrap();
+        let relabelled = hash();
+        assert_ne!(renamed, relabelled, "the same pictures in the same order, one of another class");
         let mut bytes = fs::read(root.path().join("cat/a.png")).unwrap();
         bytes.push(0);
         fs::write(root.path().join("cat/a.png"), bytes).unwrap();
-        assert_ne!(turned, hash());
+        assert_ne!(relabelled, hash());
     }
 }
