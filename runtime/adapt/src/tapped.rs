@@ -137,17 +137,14 @@ impl TappedNet {
         self.forward.model().nodes().len() + self.backward.model().nodes().len()
     }
 
-    /// What the model says of samples with these values of its parameters: for each output its values, sample after sample; and the labels.
-    #[allow(clippy::type_complexity, reason = "two lists")]
+    /// What the model says of samples with these values of its parameters: for each output its values, sample after sample.
     pub fn outputs(
         &self,
         parameters: &Parameters,
         examples: &dyn TappedExamples,
         indices: &[usize],
-    ) -> Result<(Vec<Vec<f32>>, Vec<Option<usize>>), AdaptError> {
-        let weights = weights(parameters)?;
-        let Collected { labels, outputs } = self.run_forward(&weights, examples, indices)?;
-        Ok((outputs, labels))
+    ) -> Result<Vec<Vec<f32>>, AdaptError> {
+        Ok(self.run_forward(&weights(parameters)?, examples, indices)?.outputs)
     }
 
     /// Loss and gradients of a batch.
@@ -166,7 +163,7 @@ impl TappedNet {
         let weights = weights(parameters)?;
         let Collected { labels, outputs } = self.run_forward(&weights, examples, indices)?;
         let of_average = average.map(|average| self.outputs(average, examples, indices)).transpose()?;
-        let average = of_average.as_ref().map(|(outputs, _)| &outputs[..]);
+        let average = of_average.as_deref();
         let said = Said { indices, labels: &labels, outputs: &outputs, average, steps };
         let judged = objective.judge(&said).map_err(AdaptError::Example)?;
         for (i, (gradient, output)) in judged.gradients.iter().zip(&outputs).enumerate() {

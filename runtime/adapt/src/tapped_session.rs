@@ -4,7 +4,6 @@ use limbeck_engine::onnx::Model;
 
 use crate::error::AdaptError;
 use crate::opened::Opened;
-use crate::parameters::Parameters;
 use crate::recipe::Recipe;
 use crate::run::Run;
 use crate::session::{Epoch, StepReport};
@@ -73,14 +72,6 @@ impl TappedSession {
         let parameters = &self.run.opened.parameters;
         let gradient = self.net.gradient(parameters, average.as_ref(), &scaled, &indices, steps, objective)?;
         self.run.advance(gradient, indices.len())
-    }
-
-    /// What the model says of samples as it is: for each output its values, sample after sample.
-    pub fn outputs(&self, examples: &dyn TappedExamples, indices: &[usize]) -> Result<Vec<Vec<f32>>, AdaptError> {
-        let scaled = Scaled { examples, scale: self.run.opened.input_scale };
-        let average: Option<Parameters> = self.run.average();
-        let parameters = average.as_ref().unwrap_or(&self.run.opened.parameters);
-        Ok(self.net.outputs(parameters, &scaled, indices)?.0)
     }
 
     /// The model as it is trained so far, without what was attached; the moving average where there is one.

@@ -150,7 +150,7 @@ fn gradients_of_all_that_is_attached_are_slopes() {
             let mut at = |sign: f64| {
                 let moved = values.iter().zip(g).map(|(v, &g)| (*v as f64 + sign * step * g as f64) as f32);
                 opened.parameters.values[i] = moved.collect();
-                let (outputs, _) = net.outputs(&opened.parameters, &Drawn, &indices).unwrap();
+                let outputs = net.outputs(&opened.parameters, &Drawn, &indices).unwrap();
                 let labels = vec![None; indices.len()];
                 let said =
                     Said { indices: &indices, labels: &labels, outputs: &outputs, average: None, steps: [0, 1, 1] };

@@ -160,7 +160,7 @@ fn a_connector_has_the_gradient_of_what_it_makes() {
             let mut at = |sign: f64| {
                 let moved = values.iter().zip(g).map(|(v, &g)| (*v as f64 + sign * step * g as f64) as f32);
                 opened.parameters.values[i] = moved.collect();
-                let (outputs, _) = net.outputs(&opened.parameters, &Drawn, &indices).unwrap();
+                let outputs = net.outputs(&opened.parameters, &Drawn, &indices).unwrap();
                 outputs.iter().flatten().map(|&y| (y as f64).powi(2)).sum::<f64>() / 2.0
             };
             let slope = (at(1.0) - at(-1.0)) / (2.0 * step);
