@@ -153,7 +153,7 @@ impl<'a> Losses<'a> {
             Values::History => recorded(&self.history, "history", said.indices),
             Values::Average(output) => {
                 let average = said.average.and_then(|outputs| outputs.get(*output));
-                let average = average.ok_or("`average/` needs a moving average; set ema in the stage, or --ema")?;
+                let average = average.ok_or("nothing is averaged for `average/`")?;
                 let len = average.len() / said.indices.len().max(1);
                 Ok(Teacher::Dense(Batch::new(&[len], average.iter().map(|&v| v as f64).collect())))
             }

@@ -57,9 +57,11 @@ impl<'a> Pupil<'a> {
     }
 }
 
-/// A student does not take the whole of `epochs` in one stage.
+/// How long a stage is.
 struct Length {
+    /// That it begins; the last may be cut short.
     epochs: usize,
+    /// That it takes.
     steps: usize,
 }
 
@@ -71,6 +73,8 @@ struct Stint<'a> {
     selection: &'a Selection,
     recipe: Recipe,
     steps: usize,
+    /// Epochs of the stages before: peers count on.
+    before: usize,
     /// What `self/` answers.
     answering: &'a Model,
     answering_card: &'a Card,
@@ -106,7 +110,9 @@ impl Job<'_> {
                 ..self.train.clone()
             };
             let (steps, answering_card) = (length.steps, own_card);
-            let stint = Stint { stage, student, card, selection, recipe, steps, answering: own, answering_card };
+            let before = all.epochs.len();
+            let stint =
+                Stint { stage, student, card, selection, recipe, steps, before, answering: own, answering_card };
             let told = Told { watch, before: all.steps * self.train.batch, all: visits };
             let trained = self.stint(&stint, &told).map_err(|e| match e {
                 DistillError::Cancelled { steps } => DistillError::Cancelled { steps: steps + all.steps },
@@ -155,6 +161,11 @@ impl Job<'_> {
                 // A map without channels has one.
                 Ok(if let [h, w] = dims[..] { vec![1, h, w] } else { dims })
             }
+            // What students answer is kept as logits only.
+            _ if key.name != "logits" => Err(ConnectError::Key(format!(
+                "`{}` of a student's own answers: only `logits` are kept of them; name an answers file for others",
+                key.name
+            ))),
             Source::Own | Source::History | Source::Average | Source::Peer => Ok(vec![classes]),
         }
     }
@@ -193,6 +204,18 @@ impl Job<'_> {
         let (needed, given) = (self.recipe.assistants(), self.assistants.len());
         if needed > given {
             return wrong(format!("it trains {needed} assistants and {given} were given; add --assistant MODEL.onnx"));
+        }
+        for (_, card) in self.assistants {
+            if card.labels != self.card.labels {
+                let [theirs, ours] = [card, self.card].map(|c| c.labels.join(", "));
+                return wrong(format!("an assistant's labels ({theirs}) are not the student's ({ours})"));
+            }
+        }
+        let average = |stage: &&Stage| stage.terms.iter().flat_map(|t| &t.teacher).any(|k| k.source == Source::Average);
+        if self.recipe.stages.iter().filter(average).any(|stage| stage.ema.or(self.train.ema).is_none()) {
+            return wrong(
+                "it reads the moving average of the weights, and keeps none; set ema in the stage, or --ema".into(),
+            );
         }
         if self.recipe.needs_peers() {
             if self.exchange.is_none_or(|e| e.peers.is_empty()) {
@@ -345,7 +368,7 @@ impl Job<'_> {
             if let (Some(exchange), Some((_, answers)), true) =
                 (peers, self.answers.first(), session.steps().is_multiple_of(an_epoch))
             {
-                let (epoch, model) = (session.steps() / an_epoch, session.model()?);
+                let (epoch, model) = (stint.before + session.steps() / an_epoch, session.model()?);
                 exchange.publish(epoch, &record(&model, stint.card)?, &model, answers.manifest())?;
                 losses.put_peers(exchange.collect(epoch, answers.manifest(), self.dataset, watch)?);
             }

@@ -138,6 +138,29 @@ fn what_the_answers_lack_is_said_before_training() {
 }
 
 #[test]
+fn what_a_student_cannot_be_asked_is_said_before_training() {
+    let world = World::new();
+    let answers = [("teacher".to_owned(), world.answers("logits.answers", &["logits"]))];
+    let train = train();
+    let mut other = world.card.clone();
+    other.labels.reverse();
+    let assistants = [(world.student.clone(), other)];
+    let cases = [
+        ("teacher = \"self/pooled\"", "only `logits`"),
+        ("teacher = \"average/logits\"", "--ema"),
+        ("teacher = \"logits\"", "an assistant's labels"),
+    ];
+    for (i, (key, what)) in cases.into_iter().enumerate() {
+        let text = format!("version = 1\nname = \"x\"\n[[loss]]\nkind = \"kd\"\n{key}\n");
+        let recipe = DistillRecipe::parse(&text, "x.toml".as_ref()).unwrap();
+        let assistants = if i == 2 { &assistants[..] } else { &[] };
+        let job = world.job(Pupil::Float(&world.student), &answers, assistants, &recipe, &train);
+        let error = job.fits().unwrap_err().to_string();
+        assert!(error.contains(what), "{key}: {error}");
+    }
+}
+
+#[test]
 fn peers_teach_each_other_through_a_folder() {
     let world = World::new();
     let answers = [("teacher".to_owned(), world.answers("all.answers", &["logits"]))];
