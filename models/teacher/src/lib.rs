@@ -26,4 +26,4 @@ pub use error::TeachError;
 pub use lesson::{Lesson, Taught, TeachOptions, teach};
 pub use part::{Part, PartError};
 // Asking again
-pub use recheck::{HeadCheck, Rechecked, recheck};
+pub use recheck::{HeadCheck, RecheckOptions, Rechecked, recheck};

@@ -25,7 +25,6 @@ const SAMPLES: usize = 256;
 const TOGETHER: usize = 16;
 
 /// Fit the K components of the map that `spec` names.
-#[allow(clippy::too_many_arguments, reason = "a teacher, what it sees, how many threads")]
 pub(crate) fn fit(
     model: &Model,
     path: &Path,

@@ -68,18 +68,27 @@ impl HeadCheck {
     }
 }
 
-/// Ask the teacher about `n` answers of the file, chosen by `seed`, and compare. Teacher, card and data must be those of the file.
-#[allow(clippy::too_many_arguments, reason = "a file, what it was made from, what is looked at")]
+/// What is looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecheckOptions {
+    /// How many answers; all of them where the file has no more.
+    pub answers: usize,
+    /// Chooses which.
+    pub seed: u64,
+    /// Threads; each runs one sample at a time. The result is the same for any number.
+    pub threads: usize,
+}
+
+/// Ask the teacher about some answers of the file again, and compare. Teacher, card and data must be those of the file.
 pub fn recheck(
     answers: &Answers,
     teacher: &Path,
     card: &Card,
     dataset: &dyn Dataset,
-    n: usize,
-    seed: u64,
-    threads: usize,
+    options: &RecheckOptions,
     watch: &dyn Watch,
 ) -> Result<Rechecked, TeachError> {
+    let threads = options.threads;
     let manifest = answers.manifest();
     let path = answers.path().to_owned();
     let model = Model::read(teacher)?;
@@ -114,7 +123,7 @@ pub fn recheck(
             return Err(AnswersError::Mismatch { path, field: "head", in_file, expected }.into());
         }
     }
-    let chosen = choose(answers, n, seed);
+    let chosen = choose(answers, options.answers, options.seed);
     let recent = Recent::of(dataset);
     let (viewed, preprocess) = (Viewed::new(&recent, manifest.augment.as_ref()), Preprocess::new(&manifest.card));
     let failed = |source| TeachError::Engine { path: teacher.to_owned(), source };

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use limbeck_answers::Answers;
-use limbeck_teacher::{HeadCheck, recheck};
+use limbeck_teacher::{HeadCheck, RecheckOptions, recheck};
 
 use crate::console::Console;
 use crate::inputs::{DataArguments, ModelFile, threads};
@@ -48,8 +48,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let is_part = answers.manifest().shard.is_some();
     let dataset = arguments.data.open_each(&teacher.card, is_part, console)?;
     let stage = console.stage("recheck", "answers");
-    let many = threads(arguments.threads);
-    let again = recheck(&answers, &teacher.path, &teacher.card, &*dataset, arguments.n, arguments.seed, many, &stage)?;
+    let options = RecheckOptions { answers: arguments.n, seed: arguments.seed, threads: threads(arguments.threads) };
+    let again = recheck(&answers, &teacher.path, &teacher.card, &*dataset, &options, &stage)?;
     stage.done("asked again");
     for head in &again.heads {
         console.print(line(head, again.answers))?;
