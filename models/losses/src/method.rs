@@ -1,5 +1,6 @@
 //! Losses as recipes name them.
 
+use limbeck_files::nearest::least_unlike;
 use serde::Deserialize;
 
 use crate::adversarial::loss::Adversarial;
@@ -145,7 +146,8 @@ impl Method {
             _ => return Err(LossError::Options { kind: "?", why: "has no `kind`; write kind = \"kd\"".into() }),
         };
         let Some(known) = KINDS.iter().copied().find(|k| *k == kind) else {
-            return Err(LossError::UnknownKind { nearest: nearest(&kind), kind });
+            let nearest = least_unlike(&kind, KINDS.iter().copied()).unwrap_or_default();
+            return Err(LossError::UnknownKind { nearest, kind });
         };
         table.try_into().map_err(|e: toml::de::Error| LossError::Options { kind: known, why: e.message().to_owned() })
     }
@@ -220,24 +222,6 @@ impl Method {
     }
 }
 
-/// The name that shares most with `kind`: smallest edit distance.
-fn nearest(kind: &str) -> &'static str {
-    let distance = |name: &str| {
-        let mut row: Vec<usize> = (0..=name.len()).collect();
-        for (i, a) in kind.bytes().enumerate() {
-            let mut before = row[0];
-            row[0] = i + 1;
-            for (j, b) in name.bytes().enumerate() {
-                let substituted = before + (a != b) as usize;
-                before = row[j + 1];
-                row[j + 1] = substituted.min(row[j] + 1).min(before + 1);
-            }
-        }
-        row[name.len()]
-    };
-    KINDS.iter().copied().min_by_key(|name| distance(name)).unwrap_or(KINDS[0])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,7 +246,7 @@ mod tests {
             let method = parse(&format!("kind = \"{kind}\"")).unwrap_or_else(|e| panic!("{kind}: {e}"));
             let needs = method.needs();
             assert!(needs.student > 0 && (needs.teacher > 0 || needs.labels || !needs.head.is_empty()), "{kind}");
-            assert_eq!(nearest(kind), *kind);
+            assert_eq!(least_unlike(kind, KINDS.iter().copied()), Some(*kind));
             let error = parse(&format!("kind = \"{kind}\"\nno_such_option = 1")).unwrap_err().to_string();
             assert!(error.contains(kind) && error.contains("no_such_option"), "{kind}: {error}");
             method.build(1);

@@ -24,6 +24,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use limbeck_files::FileError;
+use limbeck_files::nearest::least_unlike;
 use serde::{Deserialize, Serialize};
 
 /// The card version this build reads and writes.
@@ -334,7 +335,7 @@ names! {
 /// Every key is known and every key that must be there is.
 fn check_keys(table: &toml::Table, named: &Path) -> Result<(), CardError> {
     let unknown = |key: String, prefix: &str, known: &[&str]| {
-        let nearest = known.iter().min_by_key(|k| distance(&key, k)).copied().unwrap_or_default();
+        let nearest = least_unlike(&key, known.iter().copied()).unwrap_or_default();
         CardError::UnknownKey {
             path: named.to_owned(),
             nearest: format!("{prefix}{nearest}"),
@@ -405,21 +406,6 @@ fn quoted(text: &str) -> String {
     }
     out.push('"');
     out
-}
-
-/// Levenshtein's distance: insertions, deletions and replacements from `a` to `b`.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, cb) in b.chars().enumerate() {
-            let replaced = diagonal + usize::from(ca != cb);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 //! Every file Limbeck writes goes to a temporary name in the same folder, is synced, and only then takes its final
 //! name ([`write_atomic`]). A crash, a full disk or Ctrl-C leaves the old file or none, never half of one.
 //!
-//! Errors name the file and what was being done to it ([`FileError`]). Many files have one name in [`merkle`].
+//! Errors name the file and what was being done to it ([`FileError`]). Many files have one name in [`merkle`]. What a file
+//! has misspelt, [`nearest`] finds.
 
 #![forbid(unsafe_code)]
 
 pub mod disk;
 pub mod merkle;
+pub mod nearest;
 pub mod positioned;
 
 use std::fs::File;

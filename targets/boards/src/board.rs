@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::nearest::nearest;
 use crate::parse::{self, BoardError};
+use limbeck_files::nearest::nearest;
 
 /// Everything Limbeck has to know about a board.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -26,7 +26,6 @@
 #![forbid(unsafe_code)]
 
 mod board;
-mod nearest;
 mod parse;
 
 pub use board::{Board, Libc, Transport, host_triple, limbeck_home};

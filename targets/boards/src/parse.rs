@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::board::{Board, Libc, Transport, host_triple};
-use crate::nearest::nearest;
+use limbeck_files::nearest::nearest;
 
 /// Why there is no such board.
 #[derive(Debug, thiserror::Error)]
