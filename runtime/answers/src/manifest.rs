@@ -295,6 +295,12 @@ pub(crate) mod tests {
             ("dataset.samples", |m| m.dataset.samples = 0),
             ("views", |m| m.views.clear()),
             ("views", |m| m.views.push(m.views[0])),
+            ("augment", |m| m.views.push(View::Drawn(0))),
+            ("augment", |m| m.augment = Augment::preset("light", 0).ok()),
+            ("augment", |m| {
+                m.views.push(View::Drawn(0));
+                m.augment = Some(Augment::new(0));
+            }),
             ("heads", |m| m.heads.clear()),
             ("heads", |m| m.heads.push(m.heads[0].clone())),
             ("heads", |m| m.heads[0].dims = vec![4]),

@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 
 use common::*;
-use limbeck_answers::{Answers, AnswersError, Expected, HeadKind, LOGITS, View};
+use limbeck_answers::{Answers, AnswersError, Augment, Expected, HeadKind, LOGITS, View};
 use proptest::prelude::*;
 
 #[test]
@@ -159,14 +159,17 @@ fn many_threads_read_the_same() {
 
 #[test]
 fn answers_for_something_else_are_refused_by_field() {
-    let answers = open(&bytes(&manifest(5, every_head()))).unwrap();
+    let mut drawn = manifest(5, every_head());
+    drawn.views.push(View::Drawn(0));
+    drawn.augment = Augment::preset("light", 0).ok();
+    let answers = open(&bytes(&drawn)).unwrap();
     let m = answers.manifest().clone();
     let right = Expected {
         teacher_sha256: Some(m.teacher.sha256),
         card_sha256: Some(m.card_sha256),
         dataset_sha256: Some(m.dataset.sha256),
         labels: Some(m.card.labels),
-        augment_sha256: None,
+        augment_sha256: m.augment.map(|recipe| recipe.sha256()),
     };
     answers.check(&right).unwrap();
     answers.check(&Expected::default()).unwrap();
@@ -176,6 +179,9 @@ fn answers_for_something_else_are_refused_by_field() {
         ("teacher card", Expected { card_sha256: other(), ..right.clone() }),
         ("data set", Expected { dataset_sha256: other(), ..right.clone() }),
         ("labels", Expected { labels: Some(vec!["b".into(), "a".into(), "c".into()]), ..right.clone() }),
+        ("augment", Expected { augment_sha256: other(), ..right.clone() }),
+        // Another seed draws other pictures.
+        ("augment", Expected { augment_sha256: Augment::preset("light", 1).ok().map(|a| a.sha256()), ..right.clone() }),
     ];
     for (name, wrong) in cases {
         match answers.check(&wrong).unwrap_err() {
