@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use limbeck_adapt::{Loss, Opened, Selection, TappedExamples, TappedSession, Visits};
-use limbeck_answers::{Answers, Augment, Card, HeadKind, Preprocess, View};
+use limbeck_answers::{Answers, Augment, Card, Expected, HeadKind, Preprocess, View};
 use limbeck_data::{Dataset, Viewed, Watch};
 use limbeck_engine::onnx::Model;
 use limbeck_losses::Method;
@@ -199,6 +199,14 @@ impl Job<'_> {
             if !self.answers.iter().any(|(name, _)| name == file) {
                 let give = if file == "teacher" { "--answers FILE".into() } else { format!("--answers {file}=FILE") };
                 return wrong(format!("it reads the answers `{file}`, which were not given; add {give}"));
+            }
+        }
+        // A drawn view of another recipe or seed is another picture under the same name.
+        if let Some(shown) = self.augment().map(Augment::sha256) {
+            let expected = Expected { augment_sha256: Some(shown), ..Expected::default() };
+            let read = self.answers.iter().filter(|(name, _)| self.recipe.files().contains(&name.as_str()));
+            for (_, answers) in read.filter(|(_, answers)| answers.manifest().augment.is_some()) {
+                answers.check(&expected)?;
             }
         }
         let (needed, given) = (self.recipe.assistants(), self.assistants.len());

@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use limbeck_adapt::QuantizedOptions;
-use limbeck_adapt::Selection;
-use limbeck_answers::Card;
-use limbeck_answers::{Answers, View};
+use limbeck_adapt::{QuantizedOptions, Selection};
+use limbeck_answers::{Answers, Augment, Card, View};
 use limbeck_data::{Dataset, SceneConfig, Scenes, Shift, Unwatched};
 use limbeck_distill::{BUILTIN, DistillRecipe, Exchange, Job, Pupil, QuantizedStudent, Recipe};
 use limbeck_engine::onnx::Model;
@@ -45,11 +43,14 @@ impl World {
     }
 
     fn answers(&self, name: &str, heads: &[&str]) -> Answers {
+        self.answers_of(name, heads, vec![View::Identity, View::Flip], None)
+    }
+
+    fn answers_of(&self, name: &str, heads: &[&str], views: Vec<View>, augment: Option<Augment>) -> Answers {
         let (teacher, out) = (self.folder.path().join("teacher.onnx"), self.folder.path().join(name));
         Model::parse(shipped::TEACHER.onnx, shipped::TEACHER.name.as_ref()).unwrap().write(&teacher).unwrap();
         let heads = heads.iter().map(|head| head.parse::<HeadSpec>().unwrap()).collect();
-        let views = vec![View::Identity, View::Flip];
-        let options = TeachOptions { views, augment: None, heads, part: None, threads: 2 };
+        let options = TeachOptions { views, augment, heads, part: None, threads: 2 };
         teach(&teacher, &self.card, &self.scenes, &out, &options, &Unwatched).unwrap();
         Answers::open(&out).unwrap()
     }
@@ -158,6 +159,24 @@ fn what_a_student_cannot_be_asked_is_said_before_training() {
         let error = job.fits().unwrap_err().to_string();
         assert!(error.contains(what), "{key}: {error}");
     }
+}
+
+#[test]
+fn two_files_that_draw_their_views_apart_do_not_meet() {
+    let world = World::new();
+    let drawn = |name: &str, seed| {
+        let views = vec![View::Identity, View::Drawn(0)];
+        world.answers_of(name, &["logits"], views, Augment::preset("light", seed).ok())
+    };
+    let recipe = DistillRecipe::named("route").unwrap();
+    let train = train();
+    let of = |early_seed| {
+        let answers = [("teacher".to_owned(), drawn("a", 1)), ("early".to_owned(), drawn("b", early_seed))];
+        world.job(Pupil::Float(&world.student), &answers, &[], &recipe, &train).fits()
+    };
+    of(1).unwrap();
+    let error = of(2).unwrap_err().to_string();
+    assert!(error.contains("augment"), "{error}");
 }
 
 #[test]
