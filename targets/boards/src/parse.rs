@@ -70,6 +70,22 @@ pub enum BoardError {
         /// The board.
         board: String,
     },
+    /// A board of this name is there already.
+    #[error("{}: a board `{name}` is there already; remove the file, or replace it with --force", file.display())]
+    Exists {
+        /// The name.
+        name: String,
+        /// Its file.
+        file: PathBuf,
+    },
+    /// A new board cannot have this.
+    #[error("{option}: {why}")]
+    Argument {
+        /// The option, or the name of the argument.
+        option: &'static str,
+        /// What is wrong and what would be right.
+        why: String,
+    },
     /// A path on another machine was asked for as one of this machine.
     #[error("board `{board}`: its working folder `{workdir}` is on the board, not on this machine")]
     Elsewhere {
