@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use limbeck_engine::{Integers, argmax};
 
-use crate::Loaded;
+use crate::loaded::Loaded;
 use crate::output::{Validation, emit};
 
 /// Run all samples on `threads` threads.
