@@ -23,11 +23,16 @@
 #![forbid(unsafe_code)]
 
 mod adaptation;
+mod board;
+mod budget;
 mod comparison;
 mod comparison_table;
+mod confusion;
 mod json;
+mod latency;
 mod lookup;
 mod numbers;
+mod run_comparison;
 mod schema;
 mod spread;
 mod summary;
@@ -37,10 +42,15 @@ pub mod html;
 
 // The record.
 pub use adaptation::{Adaptation, BeforeAfter, Score};
+pub use board::{Agent, Board, Energy, Memory, Node, Preflight, PreflightState, Validity};
+pub use budget::{Budget, FigureKind};
 pub use comparison::{ComparedRecipe, ComparedRun, Comparison, FailedRun};
+pub use confusion::Confusion;
+pub use latency::{Cold, Edge, Latency, Minute, Sustained, Window};
+pub use run_comparison::{ComparedFigure, Movement, RunComparison, RunName};
 pub use schema::{
-    Accuracy, Agent, Board, Bundle, FloatNode, KeyValue, Latency, Model, Quantization, QuantizationLoss, Report,
-    SCHEMA_VERSION, Sensitivity, Size, Source, Training, Verdict, Window,
+    Accuracy, Agreement, Bundle, FloatNode, HostDifference, KeyValue, Model, Quantization, QuantizationLoss, Report,
+    SCHEMA_VERSION, Sensitivity, Size, Source, Training, Verdict,
 };
 // Its file.
 pub use json::ReportError;
