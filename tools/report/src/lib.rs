@@ -29,6 +29,7 @@ mod comparison;
 mod comparison_table;
 mod confusion;
 mod json;
+mod judge;
 mod latency;
 mod lookup;
 mod numbers;
@@ -52,6 +53,8 @@ pub use schema::{
     Accuracy, Agreement, Bundle, FloatNode, HostDifference, KeyValue, Model, Quantization, QuantizationLoss, Report,
     SCHEMA_VERSION, Sensitivity, Size, Source, Training, Verdict,
 };
+// Its verdict.
+pub use judge::{Judgement, judge};
 // Its file.
 pub use json::ReportError;
 // Its views, and what helps to fill it in.
