@@ -25,15 +25,18 @@
 mod adaptation;
 mod board;
 mod budget;
+mod compare_runs;
 mod comparison;
 mod comparison_table;
 mod confusion;
+mod csv;
 mod json;
 mod judge;
 mod latency;
 mod lookup;
 mod numbers;
 mod run_comparison;
+mod run_comparison_table;
 mod schema;
 mod spread;
 mod summary;
@@ -53,13 +56,16 @@ pub use schema::{
     Accuracy, Agreement, Bundle, FloatNode, HostDifference, KeyValue, Model, Quantization, QuantizationLoss, Report,
     SCHEMA_VERSION, Sensitivity, Size, Source, Training, Verdict,
 };
-// Its verdict.
+// Its verdict, and what became of it since an earlier run.
+pub use compare_runs::{Thresholds, compare_runs};
 pub use judge::{Judgement, judge};
 // Its file.
+pub use csv::{metrics_csv, samples_csv, write_csv};
 pub use json::ReportError;
 // Its views, and what helps to fill it in.
 pub use comparison_table::comparison_table;
 pub use numbers::{Interval, thin_samples, wilson95};
+pub use run_comparison_table::run_comparison_table;
 pub use spread::{Difference, Finding, Spread};
 pub use summary::summary;
 

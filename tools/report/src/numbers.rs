@@ -49,6 +49,15 @@ pub fn thin_samples(samples_us: &[f64], keep: usize) -> Vec<f64> {
     (0..keep).map(|i| sorted[if keep > 1 { i * last / (keep - 1) } else { last / 2 }]).collect()
 }
 
+/// The middle of the finite values, or the mean of the middle two; absent without any.
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    let upper = *sorted.get(middle)?;
+    Some(if sorted.len() % 2 == 1 { upper } else { (sorted[middle - 1] + upper) / 2.0 })
+}
+
 /// "81.5 %" of a rate in 0..=1. Only all is "100.0 %" and only none is "0.0 %".
 pub(crate) fn percent(rate: f64) -> String {
     percent_to(rate, 1)
@@ -228,6 +237,13 @@ mod tests {
         }
         assert_eq!(wilson95(0, 0), None);
         assert!(wilson95(u64::MAX, 3).unwrap().high <= 1.0);
+    }
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, f64::NAN, 2.0, 3.0]), Some(2.5));
+        assert_eq!((median(&[]), median(&[f64::NAN])), (None, None));
     }
 
     #[test]

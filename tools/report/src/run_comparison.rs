@@ -11,6 +11,9 @@ pub struct RunComparison {
     pub before: RunName,
     /// The run that is judged.
     pub after: RunName,
+    /// The int8 student computed the same integers in both; absent where one of them has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integers: Option<bool>,
     /// The figures: those that moved first, the worst of them at the head.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub figures: Vec<ComparedFigure>,
@@ -67,9 +70,9 @@ pub enum Movement {
     Worse,
     /// Better by more than floor and noise.
     Better,
-    /// Within floor or noise.
+    /// Within the floor.
     Same,
-    /// Moved beyond the floor, and nothing tells how large the noise is; or one of the runs cannot be trusted.
+    /// Beyond the floor and within the noise, or nothing tells how large the noise is, or a run cannot be trusted.
     #[default]
     CannotTell,
 }
@@ -82,6 +85,17 @@ impl Movement {
             Movement::Better => "better",
             Movement::Same => "same",
             Movement::CannotTell => "cannot tell",
+        }
+    }
+}
+
+impl RunComparison {
+    /// "WORSE", "INVALID", or "NOT WORSE": better or the same.
+    pub fn word(&self) -> &'static str {
+        match self.exit_code {
+            0 => "NOT WORSE",
+            5 => "INVALID",
+            _ => "WORSE",
         }
     }
 }
