@@ -84,6 +84,7 @@ pub fn sample() -> Report {
             KeyValue::new("plan", "f32-rne/1, 88.4 kB"),
             KeyValue::new("probe vectors", "8"),
         ],
+        ..Bundle::default()
     });
     report.boards = vec![host(), emulated()];
     report.sizes = [
@@ -180,6 +181,7 @@ fn accuracy() -> Vec<Accuracy> {
         agreement_with_host: on,
         integers_hash: hash,
         how: how.into(),
+        ..Accuracy::default()
     };
     let integers = Some(hash('e'));
     vec![
@@ -232,10 +234,12 @@ fn emulated() -> Board {
             sha256: hash('a'),
             bytes: 7_912_448,
             toolchain: "rustc 1.95.0, aarch64-unknown-linux-musl, rust-lld".into(),
+            kernels: vec!["limbeck neon".into(), "tract dotprod".into()],
         }),
         latency: Some(latency),
         peak_rss_bytes: Some(39_800_832),
         arena_bytes: Some(57_344),
+        ..Board::default()
     }
 }
 
@@ -264,7 +268,13 @@ fn latency(samples: &[f64], windows: usize) -> Latency {
         sorted.sort_by(f64::total_cmp);
         sorted[((sorted.len() - 1) as f64 * share) as usize]
     };
-    let window = |w: &[f64]| Window { n: w.len() as u64, min_us: at(w, 0.0), p50_us: at(w, 0.5), max_us: at(w, 1.0) };
+    let window = |w: &[f64]| Window {
+        n: w.len() as u64,
+        min_us: at(w, 0.0),
+        p50_us: at(w, 0.5),
+        max_us: at(w, 1.0),
+        ..Window::default()
+    };
     let windows: Vec<_> = samples.chunks(samples.len().div_ceil(windows)).map(window).collect();
     let medians: Vec<f64> = windows.iter().map(|w| w.p50_us).collect();
     Latency {
@@ -284,6 +294,7 @@ fn latency(samples: &[f64], windows: usize) -> Latency {
         samples_us: thin_samples(samples, 1000),
         windows,
         warnings: Vec::new(),
+        ..Latency::default()
     }
 }
 

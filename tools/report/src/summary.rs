@@ -67,7 +67,9 @@ fn cells(report: &Report, row: &Accuracy) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{Board, Latency, Model, Verdict};
+    use crate::board::Board;
+    use crate::latency::Latency;
+    use crate::schema::{Model, Verdict};
 
     #[test]
     fn the_table_lines_up_and_marks_emulated_times() {

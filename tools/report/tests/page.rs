@@ -175,7 +175,7 @@ fn odd_numbers_do_not_break_the_drawing() {
                 p50_us: value,
                 p90_us: Some(value),
                 samples_us: vec![value, 5.0, value],
-                windows: vec![Window { n: 1, min_us: value, p50_us: value, max_us: value }; 2],
+                windows: vec![Window { n: 1, min_us: value, p50_us: value, max_us: value, ..Window::default() }; 2],
                 ..Latency::default()
             }),
             ..Board::default()

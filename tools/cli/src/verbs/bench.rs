@@ -94,9 +94,10 @@ pub fn bench(deployed: &Deployed, full: bool, report: &ReportArguments, console:
         windows: latency
             .windows
             .iter()
-            .map(|w| Window { n: w.n, min_us: w.min_us, p50_us: w.p50_us, max_us: w.max_us })
+            .map(|w| Window { n: w.n, min_us: w.min_us, p50_us: w.p50_us, max_us: w.max_us, ..Window::default() })
             .collect(),
         warnings: latency.warnings.iter().map(ToString::to_string).collect(),
+        ..limbeck_report::Latency::default()
     };
     let environment = cards(&environment);
     report.update(|report| {

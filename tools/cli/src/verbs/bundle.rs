@@ -114,6 +114,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
                 KeyValue::new("probes", probes.to_string()),
                 KeyValue::new("replay samples", replayed.to_string()),
             ],
+            ..limbeck_report::Bundle::default()
         });
     })
 }

@@ -101,6 +101,7 @@ pub fn validate(deployed: &Deployed, arguments: &Arguments, console: &Console) -
         // A hash stands for a promise; without one there is nothing to compare.
         integers_hash: (on_board.integers > 0 && host.exact).then(|| on_board.digest.clone()),
         how: format!("limbeck-agent validate on the board, {} samples in {:.1} s", on_board.n, on_board.seconds),
+        ..Accuracy::default()
     };
     arguments.report.update(|report| {
         put_board(report, deployed);

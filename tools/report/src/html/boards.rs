@@ -3,8 +3,10 @@
 use super::axis::Axis;
 use super::plot::{Plot, stairs};
 use super::text::{Column, T, card, full_hash, key_values, panel, table};
+use crate::board::{Agent, Board};
+use crate::latency::{Latency, Window};
 use crate::numbers::{bytes, count, micros, plain, seconds};
-use crate::schema::{Agent, Board, KeyValue, Latency, Report, Window};
+use crate::schema::{KeyValue, Report};
 
 const EMULATED: &str = "<p class=\"note emulated\"><b>Emulated:</b> counts and integers are facts, \
     milliseconds are not a board's latency.</p>\n";
