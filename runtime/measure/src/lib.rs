@@ -49,6 +49,8 @@ mod environment;
 mod host;
 #[cfg(feature = "std")]
 mod memory;
+#[cfg(feature = "std")]
+mod sysfs;
 
 // The measurement and its record.
 pub use bootstrap::{Interval, interval_of_median};
@@ -66,7 +68,7 @@ pub use summary::{Summary, early_stopping_discard};
 #[cfg(feature = "std")]
 pub use cold::{ColdStart, ColdStarts};
 #[cfg(feature = "std")]
-pub use environment::Environment;
+pub use environment::{Core, Environment};
 #[cfg(feature = "std")]
 pub use host::{measure, measure_watched, monotonic_clock, raw_now_ns};
 #[cfg(feature = "std")]
