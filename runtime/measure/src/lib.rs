@@ -30,24 +30,46 @@
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 
+mod bootstrap;
+mod conditions;
+mod latency;
 mod protocol;
 mod samples;
+mod spread;
 mod summary;
+mod sustained;
+mod validity;
 mod warm_up;
 
+#[cfg(feature = "std")]
+mod cold;
 #[cfg(feature = "std")]
 mod environment;
 #[cfg(feature = "std")]
 mod host;
+#[cfg(feature = "std")]
+mod memory;
+#[cfg(feature = "std")]
+mod sysfs;
 
 // The measurement and its record.
-pub use protocol::{Buffers, DISTRIBUTION_POINTS, Latency, MAX_WINDOWS, Protocol, Rule, Warning, measure_into};
+pub use bootstrap::{Interval, interval_of_median};
+pub use latency::{DISTRIBUTION_POINTS, Latency, Warning};
+pub use protocol::{Buffers, Instruments, MAX_WINDOWS, Protocol, Rule, measure_into, measure_watched_into};
+pub use sustained::{Minute, Stretches, Sustained, sustain};
 pub use warm_up::{WarmUp, WarmUpRecord};
+// Whether it counts.
+pub use conditions::{Conditions, Edge, Edges, Throttle};
+pub use validity::{Before, Clock, GOVERNOR_LEN, Invalid, Limits, Unknown, Validity};
 // Samples and what may be said about them.
 pub use samples::Samples;
 pub use summary::{Summary, early_stopping_discard};
 // What only an operating system can tell.
 #[cfg(feature = "std")]
-pub use environment::Environment;
+pub use cold::{ColdStart, ColdStarts};
 #[cfg(feature = "std")]
-pub use host::{measure, monotonic_clock, peak_rss_bytes, peak_rss_bytes_in};
+pub use environment::{Core, Environment};
+#[cfg(feature = "std")]
+pub use host::{measure, measure_watched, monotonic_clock, raw_now_ns};
+#[cfg(feature = "std")]
+pub use memory::{MemoryRecord, PerInference, ProcessMemory, Sections, peak_rss_bytes, peak_rss_bytes_in};
