@@ -110,6 +110,8 @@ pub struct Validation {
     pub digest: String,
     /// The class chosen for each sample.
     pub classes: Vec<usize>,
+    /// Outputs of the first samples, where they are floats that a machine may sum in its own order.
+    pub outputs: Vec<Vec<f32>>,
     pub seconds: f64,
 }
 

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod budgets;
 mod console;
 mod exit;
 mod inputs;
