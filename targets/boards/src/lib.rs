@@ -26,7 +26,12 @@
 #![forbid(unsafe_code)]
 
 mod board;
+mod cpus;
+mod glibc;
 mod parse;
+mod values;
 
 pub use board::{Board, Libc, Transport, host_triple, limbeck_home};
+pub use cpus::parse_cpus;
+pub use glibc::Glibc;
 pub use parse::BoardError;

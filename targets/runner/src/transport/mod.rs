@@ -99,6 +99,11 @@ fn transport_in(board: &Board, path: Option<&OsStr>) -> Result<Box<dyn Transport
             }
             Ok(Box::new(Local::emulated(runner.clone())))
         }
+        Way::Ssh { .. } => {
+            let host = board.ssh_host()?.unwrap_or_default();
+            let what = format!("a way over ssh to `{host}`");
+            Err(RunnerError::MissingTool { what, fix: "a version of limbeck that has it".to_owned() })
+        }
     }
 }
 
