@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -115,7 +115,7 @@ pub(crate) fn run_bytes(
             }
         }
     }
-    let status = running.finish();
+    let status = running.finish_code();
     if is_interrupted() {
         // It ended because `interrupt` killed it.
         return Err(RunError::Interrupted);
@@ -125,7 +125,7 @@ pub(crate) fn run_bytes(
         let Ok(event) = events.recv_timeout(left) else { break };
         take(event);
     }
-    Ok(Output { status: status.map_or(1, code_of), stdout: String::new(), stderr_tail: tail.text() })
+    Ok(Output { status, stdout: String::new(), stderr_tail: tail.text() })
 }
 
 fn code_of(status: ExitStatus) -> i32 {
@@ -133,6 +133,7 @@ fn code_of(status: ExitStatus) -> i32 {
 }
 
 /// A child that leads a group; dropping it kills the group.
+#[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
     group: Option<Pid>,
@@ -162,6 +163,11 @@ impl Running {
         Ok(Running { child, group })
     }
 
+    /// Its standard input, where it was piped; once.
+    pub(crate) fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
+    }
+
     /// Both outputs as they come; once.
     pub(crate) fn listen(&mut self) -> Receiver<Event> {
         // Bounded: a program that prints faster than we read has to wait.
@@ -180,6 +186,11 @@ impl Running {
         let Some(group) = self.group else { return true };
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         !matches!(rustix::process::waitid(WaitId::Pid(group), look), Ok(None))
+    }
+
+    /// End it and what is left of its group; its exit code.
+    pub(crate) fn finish_code(&mut self) -> i32 {
+        self.finish().map_or(1, code_of)
     }
 
     /// Kill what is left of the group, then reap the leader.
@@ -238,7 +249,7 @@ fn read_pieces(stream: impl Read + Send + 'static, send: SyncSender<Event>, even
 }
 
 /// The last lines of an output.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Tail {
     lines: std::collections::VecDeque<String>,
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use limbeck_files::FileError;
 
-use super::{Copied, Job, Transport};
+use super::{Copied, Job, Transport, staged_name};
 use crate::error::RunnerError;
 use crate::lock::Lock;
 use crate::process::{self, Output, RunError};
@@ -98,9 +98,9 @@ impl Transport for Local {
         let argv: Vec<&OsStr> =
             self.runner.iter().map(OsStr::new).chain(job.argv.iter().map(OsString::as_os_str)).collect();
         let (program, args) = argv.split_first().ok_or_else(|| not_started(&job, "no program was given"))?;
-        let mut command = Command::new(program);
-        command.args(args).current_dir(job.dir).stdin(Stdio::from(job.lock.share()?));
-        let started = |group| job.lock.note_agent(group);
+        let (mut command, lock) = (Command::new(program), job.lock.file()?);
+        command.args(args).current_dir(job.dir).stdin(Stdio::from(lock.share()?));
+        let started = |group| lock.note_agent(group);
         process::run(&mut command, job.deadline, started, on_line).map_err(|e| match e {
             RunError::Timeout => {
                 RunnerError::Timeout { what: job.what.to_owned(), after_s: job.deadline.as_secs_f64() }
@@ -152,11 +152,6 @@ fn stage(file: &Copied<'_>, staged: &Path) -> Result<(), RunnerError> {
         return Ok(());
     }
     Err(RunnerError::DamagedCopy { path: file.to.to_owned(), expected: file.sha256.to_owned(), found })
-}
-
-fn staged_name(path: &Path) -> PathBuf {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    path.with_file_name(format!(".{name}.limbeck-tmp"))
 }
 
 /// An I/O error on the board: refused by the device when a user can do something about the folder.

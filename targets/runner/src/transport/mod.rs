@@ -1,9 +1,10 @@
 //! How files and commands get to a board.
 //!
 //! Every operation either happens or does not; [`install`](crate::install) puts them together so that the board is
-//! whole after each one. A transport to come (ssh) implements the same eleven.
+//! whole after each one.
 
 mod local;
+mod ssh;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use crate::process::Output;
 use crate::toolchain::{emulator_fix, find_program};
 
 pub use local::Local;
+pub(crate) use ssh::Session;
+pub use ssh::{HostKey, Ssh, SshClient, Trusted, forget, trust};
 
 /// A file that is to be copied to the board, or from it.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +51,10 @@ pub struct Job<'a> {
 
 /// The way to a board.
 pub trait Transport: Send {
+    /// The working folder of `board` as an absolute path on it.
+    fn workdir(&self, board: &Board) -> Result<PathBuf, RunnerError> {
+        Ok(board.workdir_path()?)
+    }
     /// Create a folder and its parents.
     fn make_dir(&self, dir: &Path) -> Result<(), RunnerError>;
     /// Copy a file whole or not at all: stage, sync, check the hash of what is on the board, rename.
@@ -99,12 +106,14 @@ fn transport_in(board: &Board, path: Option<&OsStr>) -> Result<Box<dyn Transport
             }
             Ok(Box::new(Local::emulated(runner.clone())))
         }
-        Way::Ssh { .. } => {
-            let host = board.ssh_host()?.unwrap_or_default();
-            let what = format!("a way over ssh to `{host}`");
-            Err(RunnerError::MissingTool { what, fix: "a version of limbeck that has it".to_owned() })
-        }
+        Way::Ssh { .. } => Ok(Box::new(Ssh::new(board, SshClient::of_this_user()?)?)),
     }
+}
+
+/// The name under which a copy grows, beside the final one.
+fn staged_name(path: &Path) -> PathBuf {
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    path.with_file_name(format!(".{name}.limbeck-tmp"))
 }
 
 #[cfg(test)]
