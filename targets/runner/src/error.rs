@@ -73,6 +73,63 @@ pub enum RunnerError {
         /// Hash of the copy.
         found: String,
     },
+    /// The board does not answer, or the connection was lost.
+    #[error("board `{board}` at {host}: {why}; is it on, and does `ssh {host} true` work?")]
+    Unreachable {
+        /// The board.
+        board: String,
+        /// User, host and port.
+        host: String,
+        /// What ssh said.
+        why: String,
+    },
+    /// The board answers and does not let us in.
+    #[error("board `{board}` at {host}: login refused: {why}; let a key in with: ssh-copy-id {host}")]
+    NotLetIn {
+        /// The board.
+        board: String,
+        /// User, host and port.
+        host: String,
+        /// What ssh said.
+        why: String,
+    },
+    /// Nobody has said yet which key the board has.
+    #[error(
+        "board `{board}` at {host}: its host key is not known yet; look at it and store it with: limbeck board probe {board}"
+    )]
+    HostKeyUnknown {
+        /// The board.
+        board: String,
+        /// User, host and port.
+        host: String,
+    },
+    /// Another host key than the stored one: another machine, or a board that was set up anew.
+    #[error(
+        "board `{board}` at {host}: its host key has changed: it offers {offered}, stored is {stored}; somebody may be in \
+         between. Only if the board was set up anew, forget the old key with: {forget}"
+    )]
+    HostKeyChanged {
+        /// The board.
+        board: String,
+        /// User, host and port.
+        host: String,
+        /// Fingerprint of the key that the board offers.
+        offered: String,
+        /// Fingerprints of the keys that are stored.
+        stored: String,
+        /// The command that forgets the old key.
+        forget: String,
+    },
+    /// A step failed on the board.
+    #[error("{}: {doing}: {why}", path.display())]
+    Remote {
+        /// File or folder on the board.
+        path: PathBuf,
+        /// What was being done to it.
+        doing: &'static str,
+        /// What the board's programs said.
+        why: String,
+    },
     /// A step took longer than it may; everything it started was killed.
     #[error("{what}: no end after {after_s} s, stopped; raise `timeout_s` of the board if it needs longer")]
     Timeout {
@@ -110,12 +167,16 @@ pub enum RunnerError {
 }
 
 impl RunnerError {
-    /// The exit code of a program that ends with this error: 1 internal, 2 usage, 6 unreachable or timeout, 8 device
-    /// refused, 130 interrupted; the agent's own codes pass through.
+    /// The exit code of a program that ends with this error: 1 internal, 2 usage, 6 unreachable or timeout, 7 host key
+    /// refused, 8 device refused, 130 interrupted; the agent's own codes pass through.
     pub fn exit_code(&self) -> i32 {
         match self {
             RunnerError::Board(_) | RunnerError::NotInstalled { .. } => 2,
-            RunnerError::Busy { .. } | RunnerError::Timeout { .. } => 6,
+            RunnerError::Busy { .. }
+            | RunnerError::Timeout { .. }
+            | RunnerError::Unreachable { .. }
+            | RunnerError::NotLetIn { .. } => 6,
+            RunnerError::HostKeyUnknown { .. } | RunnerError::HostKeyChanged { .. } => 7,
             RunnerError::WrongProgram { .. } | RunnerError::DeviceRefused { .. } => 8,
             RunnerError::File(file) if file.is_full_disk() => 8,
             RunnerError::Agent { code: code @ 1..=10, .. } => *code,
@@ -125,6 +186,7 @@ impl RunnerError {
             | RunnerError::DamagedCopy { .. }
             | RunnerError::Agent { .. }
             | RunnerError::Protocol { .. }
+            | RunnerError::Remote { .. }
             | RunnerError::File(_) => 1,
         }
     }

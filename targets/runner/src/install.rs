@@ -36,20 +36,23 @@ pub struct Installed {
 
 /// Install `agent` and `bundle` on `board` and make them current.
 pub fn install(board: &Board, agent: &Agent, bundle: &Path) -> Result<Installed, RunnerError> {
-    let workdir = board.workdir_path()?;
-    install_over(transport_for(board)?, &workdir, Duration::from_secs(board.timeout_s), agent, bundle)
+    let transport = transport_for(board)?;
+    let workdir = transport.workdir(board)?;
+    install_over(transport, &workdir, Duration::from_secs(board.timeout_s), agent, bundle)
 }
 
 /// Make the install before the current one current again; its slot number. The two change places.
 pub fn rollback(board: &Board) -> Result<u32, RunnerError> {
-    let (transport, workdir) = (transport_for(board)?, board.workdir_path()?);
+    let transport = transport_for(board)?;
+    let workdir = transport.workdir(board)?;
     rollback_over(&*transport, &workdir)
 }
 
 impl Installed {
     /// What is current on `board` now.
     pub fn open(board: &Board) -> Result<Installed, RunnerError> {
-        let (transport, workdir) = (transport_for(board)?, board.workdir_path()?);
+        let transport = transport_for(board)?;
+        let workdir = transport.workdir(board)?;
         let Some(number) = linked_slot(&*transport, &workdir.join("current"))? else {
             return Err(RunnerError::NotInstalled { folder: workdir, what: "installed" });
         };

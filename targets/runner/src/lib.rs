@@ -30,6 +30,8 @@ mod error;
 mod install;
 mod lock;
 mod process;
+#[cfg(test)]
+mod testing;
 mod toolchain;
 mod transport;
 
@@ -42,4 +44,6 @@ pub use error::RunnerError;
 pub use install::{Installed, install, rollback};
 pub use lock::Lock;
 pub use process::{Output, interrupt};
-pub use transport::{Copied, Job, Local, Transport, transport_for};
+pub use transport::{Copied, Job, Local, Ssh, SshClient, Transport, transport_for};
+// Keys of boards behind ssh.
+pub use transport::{HostKey, Trusted, forget, trust};

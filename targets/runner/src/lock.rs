@@ -15,17 +15,62 @@ use rustix::process::Pid;
 
 use crate::error::RunnerError;
 use crate::process::kill_group;
+use crate::transport::Session;
 
 /// The board is ours until this is dropped.
 #[derive(Debug)]
-pub struct Lock {
+pub struct Lock(Held);
+
+#[derive(Debug)]
+enum Held {
+    /// A locked file on this machine.
+    Here(LockedFile),
+    /// A locked file on the board, held by a shell there.
+    There(Box<Session>),
+}
+
+impl Lock {
+    /// Lock the working folder `dir` on this machine, which must exist.
+    pub fn acquire(dir: &Path) -> Result<Lock, RunnerError> {
+        Ok(Lock(Held::Here(LockedFile::acquire(dir)?)))
+    }
+
+    /// A lock that a shell on the board holds.
+    pub(crate) fn there(session: Session) -> Lock {
+        Lock(Held::There(Box::new(session)))
+    }
+
+    /// The locked file on this machine.
+    pub(crate) fn file(&self) -> Result<&LockedFile, RunnerError> {
+        match &self.0 {
+            Held::Here(file) => Ok(file),
+            Held::There(session) => Err(foreign(session.lock())),
+        }
+    }
+
+    /// The shell on the board.
+    pub(crate) fn session(&self) -> Result<&Session, RunnerError> {
+        match &self.0 {
+            Held::Here(file) => Err(foreign(&file.path)),
+            Held::There(session) => Ok(session),
+        }
+    }
+}
+
+/// A lock was given to another transport than the one that made it.
+fn foreign(lock: &Path) -> RunnerError {
+    RunnerError::Busy { lock: lock.to_owned(), holder: "another transport of this process".to_owned() }
+}
+
+/// A file that the kernel locks for us.
+#[derive(Debug)]
+pub(crate) struct LockedFile {
     file: File,
     path: PathBuf,
 }
 
-impl Lock {
-    /// Lock the working folder `dir`, which must exist.
-    pub fn acquire(dir: &Path) -> Result<Lock, RunnerError> {
+impl LockedFile {
+    fn acquire(dir: &Path) -> Result<LockedFile, RunnerError> {
         let path = dir.join("lock");
         let io = |source| FileError { path: path.clone(), doing: "lock", source };
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
@@ -46,7 +91,7 @@ impl Lock {
                 _ => return Err(RunnerError::Busy { lock: path, holder: holder.to_string() }),
             }
         }
-        let lock = Lock { file, path };
+        let lock = LockedFile { file, path };
         lock.write(None)?;
         Ok(lock)
     }
@@ -75,7 +120,7 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
+impl Drop for LockedFile {
     fn drop(&mut self) {
         // Explicit, because a program that another thread is just starting may hold a copy for an instant.
         let _ = self.file.unlock();
@@ -168,7 +213,7 @@ mod tests {
     #[test]
     fn an_orphaned_agent_is_killed_and_the_board_is_free() {
         let dir = tempfile::tempdir().unwrap();
-        let lock = Lock::acquire(dir.path()).unwrap();
+        let lock = LockedFile::acquire(dir.path()).unwrap();
         let stdin = Stdio::from(lock.share().unwrap());
         let mut agent = Command::new("sleep").arg("300").stdin(stdin).process_group(0).spawn().unwrap();
         lock.note_agent(agent.id());
@@ -184,7 +229,7 @@ mod tests {
     #[test]
     fn the_agent_of_a_living_limbeck_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let lock = Lock::acquire(dir.path()).unwrap();
+        let lock = LockedFile::acquire(dir.path()).unwrap();
         let stdin = Stdio::from(lock.share().unwrap());
         let mut agent = Command::new("sleep").arg("300").stdin(stdin).process_group(0).spawn().unwrap();
         lock.note_agent(agent.id());
@@ -195,9 +240,8 @@ mod tests {
     }
 
     /// Close this process's copy as the kernel does on SIGKILL: without `unlock`, which would free it for all copies.
-    fn forget_without_unlock(lock: Lock) {
+    fn forget_without_unlock(mut lock: LockedFile) {
         // Replace the descriptor by another file's, so that `drop` unlocks that one.
-        let mut lock = lock;
         lock.file = File::open("/dev/null").unwrap();
     }
 }
