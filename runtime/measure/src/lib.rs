@@ -44,7 +44,11 @@ mod warm_up;
 #[cfg(feature = "std")]
 mod cold;
 #[cfg(feature = "std")]
+pub mod energy;
+#[cfg(feature = "std")]
 mod environment;
+#[cfg(test)]
+mod fake;
 #[cfg(feature = "std")]
 mod host;
 #[cfg(feature = "std")]
