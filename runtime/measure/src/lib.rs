@@ -54,6 +54,8 @@ mod host;
 #[cfg(feature = "std")]
 mod memory;
 #[cfg(feature = "std")]
+mod pin;
+#[cfg(feature = "std")]
 mod sysfs;
 
 // The measurement and its record.
@@ -77,3 +79,5 @@ pub use environment::{Core, Environment};
 pub use host::{measure, measure_watched, monotonic_clock, raw_now_ns};
 #[cfg(feature = "std")]
 pub use memory::{MemoryRecord, PerInference, ProcessMemory, Sections, peak_rss_bytes, peak_rss_bytes_in};
+#[cfg(feature = "std")]
+pub use pin::{Cores, PinError, pin};

@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use cpu::Core;
+pub(crate) use cpu::cores;
 
 use crate::conditions::{Conditions, Throttle};
 use crate::sysfs::{core_list, distinct, line, text};
@@ -70,7 +71,7 @@ impl Environment {
 
     /// The card from the file systems found under `root`.
     pub fn read_from(root: &Path) -> Environment {
-        let cores = cpu::cores(root);
+        let cores = cores(root);
         let cpuinfo = text(&root.join("proc/cpuinfo"));
         let memory = text(&root.join("proc/meminfo"));
         Environment {
