@@ -44,6 +44,8 @@ mod warm_up;
 #[cfg(feature = "std")]
 mod cold;
 #[cfg(feature = "std")]
+mod duration;
+#[cfg(feature = "std")]
 pub mod energy;
 #[cfg(feature = "std")]
 mod environment;
@@ -55,6 +57,8 @@ mod host;
 mod memory;
 #[cfg(feature = "std")]
 mod pin;
+#[cfg(feature = "std")]
+mod record;
 #[cfg(feature = "std")]
 mod sysfs;
 
@@ -74,6 +78,8 @@ pub use summary::{Summary, early_stopping_discard};
 #[cfg(feature = "std")]
 pub use cold::{ColdStart, ColdStarts};
 #[cfg(feature = "std")]
+pub use duration::parse_duration;
+#[cfg(feature = "std")]
 pub use environment::{Core, Environment};
 #[cfg(feature = "std")]
 pub use host::{measure, measure_watched, monotonic_clock, raw_now_ns};
@@ -81,3 +87,5 @@ pub use host::{measure, measure_watched, monotonic_clock, raw_now_ns};
 pub use memory::{MemoryRecord, PerInference, ProcessMemory, Sections, peak_rss_bytes, peak_rss_bytes_in};
 #[cfg(feature = "std")]
 pub use pin::{Cores, PinError, pin};
+#[cfg(feature = "std")]
+pub use record::{BenchRecord, Processing, Setting, SustainedRecord};
