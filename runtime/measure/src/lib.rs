@@ -44,11 +44,21 @@ mod warm_up;
 #[cfg(feature = "std")]
 mod cold;
 #[cfg(feature = "std")]
+mod duration;
+#[cfg(feature = "std")]
+pub mod energy;
+#[cfg(feature = "std")]
 mod environment;
+#[cfg(test)]
+mod fake;
 #[cfg(feature = "std")]
 mod host;
 #[cfg(feature = "std")]
 mod memory;
+#[cfg(feature = "std")]
+mod pin;
+#[cfg(feature = "std")]
+mod record;
 #[cfg(feature = "std")]
 mod sysfs;
 
@@ -68,8 +78,14 @@ pub use summary::{Summary, early_stopping_discard};
 #[cfg(feature = "std")]
 pub use cold::{ColdStart, ColdStarts};
 #[cfg(feature = "std")]
+pub use duration::parse_duration;
+#[cfg(feature = "std")]
 pub use environment::{Core, Environment};
 #[cfg(feature = "std")]
 pub use host::{measure, measure_watched, monotonic_clock, raw_now_ns};
 #[cfg(feature = "std")]
 pub use memory::{MemoryRecord, PerInference, ProcessMemory, Sections, peak_rss_bytes, peak_rss_bytes_in};
+#[cfg(feature = "std")]
+pub use pin::{Cores, PinError, pin};
+#[cfg(feature = "std")]
+pub use record::{BenchRecord, Processing, Setting, SustainedRecord};

@@ -11,6 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use cpu::Core;
+pub(crate) use cpu::cores;
 
 use crate::conditions::{Conditions, Throttle};
 use crate::sysfs::{core_list, distinct, line, text};
@@ -70,7 +71,7 @@ impl Environment {
 
     /// The card from the file systems found under `root`.
     pub fn read_from(root: &Path) -> Environment {
-        let cores = cpu::cores(root);
+        let cores = cores(root);
         let cpuinfo = text(&root.join("proc/cpuinfo"));
         let memory = text(&root.join("proc/meminfo"));
         Environment {
@@ -136,31 +137,15 @@ fn kib_of(meminfo: &str, key: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::Fake;
 
-    /// A root folder with these files.
-    pub(super) struct Fake(tempfile::TempDir);
-
-    impl Fake {
-        pub fn with(files: &[(&str, &str)]) -> Fake {
-            let root = tempfile::tempdir().unwrap();
-            for (path, text) in files {
-                let path = root.path().join(path);
-                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-                std::fs::write(path, text).unwrap();
-            }
-            Fake(root)
-        }
-        pub fn root(&self) -> &Path {
-            self.0.path()
-        }
-        fn card(&self) -> Environment {
-            Environment::read_from(self.0.path())
-        }
+    fn card(files: &[(&str, &str)]) -> Environment {
+        Environment::read_from(Fake::with(files).root())
     }
 
     #[test]
     fn an_empty_system_is_unknown_and_not_guessed() {
-        let card = Fake::with(&[]).card();
+        let card = card(&[]);
         let only_arch = Environment { arch: card.arch.clone(), ..Environment::default() };
         assert_eq!(card, only_arch);
         assert_eq!(card.is_emulated(), None);
@@ -168,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_board_tells_its_card() {
-        let card = Fake::with(&[
+        let card = card(&[
             ("proc/sys/kernel/osrelease", "6.6.31+rpt-rpi-v8\n"),
             ("proc/sys/kernel/arch", "aarch64\n"),
             ("proc/device-tree/model", "Raspberry Pi 4 Model B Rev 1.4\0"),
@@ -178,7 +163,10 @@ mod tests {
                  CPU part\t: 0xd08\n\nprocessor\t: 2\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n",
             ),
             ("proc/loadavg", "0.52 0.58 0.59 1/188 4711\n"),
-            ("proc/meminfo", "MemTotal:        3885396 kB\nMemAvailable:    3000000 kB\nSwapTotal: 4 kB\nSwapFree: 2 kB\n"),
+            (
+                "proc/meminfo",
+                "MemTotal:        3885396 kB\nMemAvailable:    3000000 kB\nSwapTotal: 4 kB\nSwapFree: 2 kB\n",
+            ),
             ("proc/pressure/cpu", "some avg10=1.25 avg60=0.50 avg300=0.10 total=4711\nfull avg10=0.00\n"),
             ("proc/self/status", "Name:\tx\nCpus_allowed_list:\t1,3\n"),
             ("sys/devices/system/cpu/online", "0-3\n"),
@@ -188,8 +176,7 @@ mod tests {
             ("sys/devices/system/cpu/cpu1/cpufreq/scaling_cur_freq", "1800000\n"),
             ("sys/class/thermal/thermal_zone0/temp", "48312\n"),
             ("sys/class/thermal/thermal_zone1/temp", "51000\n"),
-        ])
-        .card();
+        ]);
         assert_eq!(card.board_model.as_deref(), Some("Raspberry Pi 4 Model B Rev 1.4"));
         assert_eq!(card.cpu_model.as_deref(), Some("Cortex-A53, Cortex-A72"));
         assert_eq!(card.governor.as_deref(), Some("performance, ondemand"));
@@ -209,27 +196,26 @@ mod tests {
 
     #[test]
     fn broken_values_are_unknown() {
-        let card = Fake::with(&[
+        let card = card(&[
             ("proc/loadavg", "n/a"),
             ("proc/meminfo", "MemTotal: 99999999999999999999 kB\n"),
             ("proc/cpuinfo", "CPU implementer\t: 0x51\nCPU part\t: 0x804\n"),
             ("sys/devices/system/cpu/online", "3-0\n"),
             ("sys/class/thermal/thermal_zone0/temp", "hot\n"),
-        ])
-        .card();
+        ]);
         assert_eq!((card.load_average, card.memory_bytes, card.cpus, card.temperature_c), (None, None, None, None));
         assert_eq!(card.cpu_model.as_deref(), Some("Arm core, implementer 0x51, part 0x804"));
     }
 
     #[test]
     fn emulation_shows_as_a_foreign_kernel() {
-        let card = |arch: &str, machine: &str| Environment {
+        let named = |arch: &str, machine: &str| Environment {
             arch: Some(arch.into()),
             machine: Some(machine.into()),
             ..Environment::default()
         };
-        assert_eq!(card("aarch64", "x86_64").is_emulated(), Some(true));
-        assert_eq!(card("aarch64", "aarch64").is_emulated(), Some(false));
-        assert_eq!(card("arm", "aarch64").is_emulated(), Some(false), "a 32-bit program on a 64-bit kernel");
+        assert_eq!(named("aarch64", "x86_64").is_emulated(), Some(true));
+        assert_eq!(named("aarch64", "aarch64").is_emulated(), Some(false));
+        assert_eq!(named("arm", "aarch64").is_emulated(), Some(false), "a 32-bit program on a 64-bit kernel");
     }
 }

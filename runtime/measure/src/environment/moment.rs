@@ -99,8 +99,8 @@ pub(super) fn hottest(root: &Path) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Fake;
     use super::*;
+    use crate::fake::Fake;
 
     fn throttle_of(files: &[(&str, &str)]) -> Throttle {
         Conditions::read_from(Fake::with(files).root()).throttle
