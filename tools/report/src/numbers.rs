@@ -105,6 +105,11 @@ pub(crate) fn interval(i: Interval) -> String {
     format!("{:.1} – {:.1}{NBSP}%", i.low * 100.0, i.high * 100.0)
 }
 
+/// "1.17 ms – 1.19 ms": low and high in µs.
+pub(crate) fn interval_of_times([low, high]: [f64; 2]) -> String {
+    format!("{} – {}", micros(low), micros(high))
+}
+
 /// "512 µs", "8.31 ms", "1.20 s": three significant digits.
 pub(crate) fn micros(us: f64) -> String {
     match us.abs() {

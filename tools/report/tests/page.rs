@@ -1,7 +1,7 @@
 //! Promises of the page, tried on the sample report and on damaged ones.
 
 #[allow(dead_code, reason = "the example's main is not used here")]
-#[path = "../examples/sample.rs"]
+#[path = "../examples/sample/main.rs"]
 mod sample;
 
 use limbeck_report::{
@@ -11,14 +11,18 @@ use limbeck_report::{
 use sample::sample;
 use serde_json::Value;
 
-/// Apply `change` to every string of the report but the verdict.
+/// Fields that hold one of a few words, and no text.
+const WORDS: [&str; 4] = ["verdict", "state", "kind", "movement"];
+
+/// Apply `change` to every string of the report but those words.
 fn with_every_string(report: &Report, change: impl Fn(&str) -> String) -> Report {
     fn walk(value: &mut Value, change: &dyn Fn(&str) -> String) {
         match value {
             Value::String(s) => *s = change(s),
             Value::Array(items) => items.iter_mut().for_each(|item| walk(item, change)),
             Value::Object(fields) => {
-                fields.iter_mut().filter(|(key, _)| *key != "verdict").for_each(|(_, field)| walk(field, change));
+                let text = fields.iter_mut().filter(|(key, _)| !WORDS.contains(&key.as_str()));
+                text.for_each(|(_, field)| walk(field, change));
             }
             _ => {}
         }

@@ -25,7 +25,7 @@ impl Likeness {
     /// Figures of `place` may be compared: `timed` ones, or others.
     pub(super) fn allows(&self, place: &str, timed: bool) -> bool {
         let is = |id: &String| id == place;
-        !self.other_machines.iter().any(is) && !(timed && self.other_times.iter().any(is))
+        !(self.other_machines.iter().any(is) || timed && self.other_times.iter().any(is))
     }
 
     /// Why a `timed` figure of `place` proves nothing, if so.

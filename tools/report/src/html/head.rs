@@ -2,6 +2,7 @@
 
 use super::text::T;
 use crate::numbers::{bytes, count, micros, percent};
+use crate::run_comparison::Movement;
 use crate::schema::{Report, Verdict};
 
 pub(super) fn section(report: &Report) -> String {
@@ -43,7 +44,15 @@ struct Tile {
 }
 
 fn tiles(report: &Report) -> String {
-    let tiles = [accuracy(report), agreement(report), integers(report), size(report), latency(report), memory(report)];
+    let tiles = [
+        accuracy(report),
+        agreement(report),
+        integers(report),
+        size(report),
+        latency(report),
+        memory(report),
+        baseline(report),
+    ];
     let html: String = tiles
         .into_iter()
         .flatten()
@@ -111,20 +120,31 @@ fn latency(report: &Report) -> Option<Tile> {
     let board = measured().find(|board| board.board != "host").or_else(|| measured().next())?;
     let latency = board.latency.as_ref()?;
     let quick = if latency.quick { ", quick" } else { "" };
+    let invalid = if board.is_invalid() { ", INVALID" } else { "" };
     let p90 = latency.p90_us.map(|p90| format!(", p90 {}", micros(p90))).unwrap_or_default();
     Some(Tile {
         what: "One inference, p50",
         value: micros(latency.p50_us),
-        context: format!("on {}{p90}{quick}", board.board),
+        context: format!("on {}{p90}{quick}{invalid}", board.board),
     })
 }
 
 fn memory(report: &Report) -> Option<Tile> {
-    let board = report.boards.iter().rfind(|board| board.arena_bytes.is_some())?;
-    let rss = board.peak_rss_bytes.map(|rss| format!("agent at its peak {}, {}", bytes(rss), board.board));
+    let board = report.boards.iter().rfind(|board| board.arena().is_some())?;
+    let rss = board.peak_rss().map(|rss| format!("agent at its peak {}, {}", bytes(rss), board.board));
     Some(Tile {
         what: "Plan's arena",
-        value: bytes(board.arena_bytes?),
+        value: bytes(board.arena()?),
         context: rss.unwrap_or_else(|| board.board.clone()),
     })
+}
+
+fn baseline(report: &Report) -> Option<Tile> {
+    let comparison = report.baseline.as_ref()?;
+    let worst = comparison.figures.first().filter(|figure| figure.movement != Movement::Same);
+    let context = match worst {
+        Some(figure) => format!("{}: {}, {}", figure.words(), figure.change(), figure.movement.word()),
+        None => format!("{} figures the same", comparison.figures.len()),
+    };
+    Some(Tile { what: "Against the baseline", value: comparison.word().to_lowercase(), context })
 }
