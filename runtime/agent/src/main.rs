@@ -5,6 +5,7 @@
 //! limbeck-agent run       BUNDLE [--sample N]  logits and class of one sample
 //! limbeck-agent validate  BUNDLE [--threads N] all samples: top-1, agreement, the digest of every integer
 //! limbeck-agent bench     BUNDLE [--windows N] [--seconds S] [--min-runs N] [--full]
+//! limbeck-agent profile   BUNDLE [--runs N]    the steps of an inference that take longest
 //! limbeck-agent adapt     BUNDLE --images DIR --answers FILE --work DIR (--out FILE | --install WORKDIR) [limits] [recipe]
 //! ```
 //!
@@ -20,6 +21,7 @@ mod guard;
 mod loaded;
 mod output;
 mod probe;
+mod profile;
 mod validate;
 
 use std::path::PathBuf;
@@ -71,6 +73,14 @@ enum Verb {
         #[command(flatten)]
         options: bench::Options,
     },
+    /// Time the steps of an inference.
+    Profile {
+        /// The bundle.
+        bundle: PathBuf,
+        /// Inferences to time; medians over them.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
+        runs: u16,
+    },
     /// Tune the student on local images against the teacher's answers, and keep the better of old and new.
     Adapt(Box<adapt::Options>),
 }
@@ -99,6 +109,7 @@ fn start(verb: Verb) -> Result<ExitCode> {
         Verb::Run { bundle, sample } => run(&Loaded::read(&bundle)?, sample),
         Verb::Validate { bundle, threads } => validate::validate(&Loaded::read(&bundle)?, threads),
         Verb::Bench { bundle, options } => bench::bench(&bundle, &options),
+        Verb::Profile { bundle, runs } => profile::profile(&Loaded::read(&bundle)?, runs.into()),
         Verb::Adapt(options) => adapt::adapt(&options),
     }
 }

@@ -5,7 +5,6 @@
 pub mod adapt;
 pub mod answers;
 pub mod bench;
-pub mod bench_here;
 pub mod board;
 pub mod bundle;
 pub mod compare;

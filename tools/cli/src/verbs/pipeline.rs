@@ -175,7 +175,7 @@ pub fn road(arguments: &Arguments, console: &Console) -> Result<Report> {
         let validate_arguments =
             validate::Arguments { bundle: bundle_path.clone(), on, threads: None, report: report.clone() };
         validate::validate(&deployed, &validate_arguments, console)?;
-        bench::bench(&deployed, false, &report, console)?;
+        bench::look(&deployed, &report, console)?;
     }
     report.update(|r| {
         r.title = format!("{} from {}", file_name(&arguments.student), file_name(&arguments.teacher));

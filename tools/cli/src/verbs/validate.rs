@@ -1,13 +1,16 @@
 //! `limbeck validate`: accuracy of a bundle on a board, compared with this machine.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use limbeck_answers::Image;
 use limbeck_bundle::Bundle;
 use limbeck_data::{DataError, Dataset, Sample};
 use limbeck_report::{Accuracy, Agreement, Confusion, HostDifference};
+use limbeck_runner::RunnerError;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::budgets::{budgets_of, kept, put_budgets};
@@ -181,7 +184,18 @@ impl Comparison<'_> {
 }
 
 /// Run a verb of the agent and read its result line.
-pub fn agent_result<T: serde::de::DeserializeOwned>(deployed: &Deployed, verb: &[&str], kind: &str) -> Result<T> {
+pub fn agent_result<T: DeserializeOwned>(deployed: &Deployed, verb: &[impl AsRef<str>], kind: &str) -> Result<T> {
+    agent_lines(deployed, verb, kind, deployed.installed.timeout(), &mut |_| ())
+}
+
+/// The same, with a deadline of its own; `other` sees the lines of other kinds as they come.
+pub fn agent_lines<T: DeserializeOwned>(
+    deployed: &Deployed,
+    verb: &[impl AsRef<str>],
+    kind: &str,
+    deadline: Duration,
+    other: &mut dyn FnMut(&str),
+) -> Result<T> {
     #[derive(Deserialize)]
     struct Kind {
         #[serde(default)]
@@ -189,13 +203,17 @@ pub fn agent_result<T: serde::de::DeserializeOwned>(deployed: &Deployed, verb: &
     }
     let name = &deployed.board.name;
     let mut found: Option<String> = None;
-    let keep = &mut |line: &str| {
-        if serde_json::from_str::<Kind>(line).is_ok_and(|k| k.kind == kind) {
-            found = Some(line.to_owned());
-        }
+    let keep = &mut |line: &str| match serde_json::from_str::<Kind>(line) {
+        Ok(k) if k.kind == kind => found = Some(line.to_owned()),
+        _ => other(line),
     };
-    let run = deployed.installed.agent(verb, deployed.installed.timeout(), keep);
-    run.with_context(|| format!("board {name}: agent {}", verb.join(" ")))?;
+    let verb: Vec<&str> = verb.iter().map(AsRef::as_ref).collect();
+    let run = deployed.installed.agent(&verb, deadline, keep);
+    // A measurement that does not count was made all the same, and its line says why.
+    let is_invalid = matches!(run, Err(RunnerError::Agent { code: 5, .. }));
+    if !is_invalid || found.is_none() {
+        run.with_context(|| format!("board {name}: agent {}", verb.join(" ")))?;
+    }
     let line = found.with_context(|| format!("board {name}: the agent printed no `{kind}` line"))?;
     serde_json::from_str(&line).with_context(|| format!("board {name}: the agent's `{kind}` line"))
 }
