@@ -148,6 +148,18 @@ pub enum RunnerError {
         /// The last lines of its log.
         stderr_tail: String,
     },
+    /// The new install computes other integers on the board than on the host. It was not made current.
+    #[error(
+        "{}: the board computes something else than the host did (samples {samples:?} of the bundle), so the install before \
+         stays current; rebuild the agent, and compare compilers and CPUs with `limbeck doctor`",
+        folder.display()
+    )]
+    ProbesDiffer {
+        /// The slot that was tried.
+        folder: PathBuf,
+        /// The bundle's samples on which they differ.
+        samples: Vec<u64>,
+    },
     /// The agent's output is not what this version understands.
     #[error("agent {verb}: {why}: `{line}`; deploy again, so that agent and limbeck are of one version")]
     Protocol {
@@ -167,7 +179,7 @@ pub enum RunnerError {
 }
 
 impl RunnerError {
-    /// The exit code of a program that ends with this error: 1 internal, 2 usage, 6 unreachable or timeout, 7 host key
+    /// The exit code of a program that ends with this error: 1 internal, 2 usage, 3 other integers, 6 unreachable or timeout, 7 host key
     /// refused, 8 device refused, 130 interrupted; the agent's own codes pass through.
     pub fn exit_code(&self) -> i32 {
         match self {
@@ -180,6 +192,7 @@ impl RunnerError {
             RunnerError::WrongProgram { .. } | RunnerError::DeviceRefused { .. } => 8,
             RunnerError::File(file) if file.is_full_disk() => 8,
             RunnerError::Agent { code: code @ 1..=10, .. } => *code,
+            RunnerError::ProbesDiffer { .. } => 3,
             RunnerError::Interrupted => 130,
             RunnerError::MissingTool { .. }
             | RunnerError::Build { .. }

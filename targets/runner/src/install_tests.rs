@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::*;
-use crate::transport::Local;
+use crate::transport::{Local, Script};
 
 const SECONDS_10: Duration = Duration::from_secs(10);
 
@@ -114,7 +114,7 @@ fn an_agent_that_does_not_start_is_refused_with_code_8() {
         (&b"\x7fELF\x02\x01\x01 and nothing behind it"[..], "another architecture"),
         (b"#!/no/such/loader\n", "loader is missing"),
         (b"#!/bin/sh\nexit 126\n", "noexec"),
-        (b"#!/bin/sh\necho no such feature >&2; exit 3\n", "exit code 3: no such feature"),
+        (b"#!/bin/sh\necho no such feature >&2; exit 5\n", "exit code 5: no such feature"),
         (b"#!/bin/sh\nkill -ILL $$\n", "instruction"),
     ] {
         let error = start(bytes);
@@ -122,6 +122,45 @@ fn an_agent_that_does_not_start_is_refused_with_code_8() {
         assert_eq!(error.exit_code(), 8, "{error}");
         assert_eq!(f.running(), 1);
     }
+}
+
+#[test]
+fn an_agent_that_computes_other_integers_is_never_current() {
+    let f = Fixture::new();
+    f.install(1, native()).unwrap();
+    let start = |script: &str| {
+        let path = f.dir.path().join("other");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let agent = Agent::from_file(&path, "t", "dev", "x").unwrap();
+        install_over(native(), &f.workdir(), SECONDS_10, &agent, &f.bundle("2")).unwrap_err()
+    };
+    let error = start(
+        r#"[ "$1 $(cat "$2")" = "probe 2" ] || exit 1
+        echo '{"schema_version":1}'; echo '{"kind":"probe","probes":8,"differing":[3,7]}'; exit 3"#,
+    );
+    assert_eq!(error.exit_code(), 3, "{error}");
+    assert!(error.to_string().contains("[3, 7]"), "{error}");
+    let error = start("echo the model is refused >&2; exit 9");
+    assert_eq!((error.exit_code(), error.to_string().contains("the model is refused")), (9, true), "{error}");
+    assert_eq!(f.running(), 1);
+    assert_eq!(slot_numbers(&Local::native(), &f.workdir().join("slots")).unwrap(), [1]);
+}
+
+#[test]
+fn clean_leaves_nothing_of_limbeck_and_nothing_else_is_touched() {
+    let f = Fixture::new();
+    let installed = f.install(1, native()).unwrap();
+    assert!(matches!(clean_over(&Local::native(), &f.workdir()), Err(RunnerError::Busy { .. })));
+    drop(installed);
+    std::fs::write(f.workdir().join("notes.txt"), "mine").unwrap();
+    assert_eq!(clean_over(&Local::native(), &f.workdir()).unwrap(), ["notes.txt"]);
+    assert!(!f.workdir().join("slots").exists() && !f.workdir().join("current").is_symlink());
+    std::fs::remove_file(f.workdir().join("notes.txt")).unwrap();
+    assert!(clean_over(&Local::native(), &f.workdir()).unwrap().is_empty());
+    assert!(!f.workdir().exists());
+    assert!(clean_over(&Local::native(), &f.workdir()).unwrap().is_empty());
+    f.install(2, native()).unwrap();
+    assert_eq!(f.running(), 2);
 }
 
 #[test]
@@ -265,6 +304,9 @@ impl Transport for Dying {
     }
     fn free_bytes(&self, dir: &Path) -> Result<Option<u64>, RunnerError> {
         self.step()?.free_bytes(dir)
+    }
+    fn script(&self, path: &Path, script: Script<'_>) -> Result<String, RunnerError> {
+        self.step()?.script(path, script)
     }
     fn lock(&self, dir: &Path) -> Result<Lock, RunnerError> {
         self.step()?.lock(dir)

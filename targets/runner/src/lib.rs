@@ -29,6 +29,7 @@ mod elf;
 mod error;
 mod install;
 mod lock;
+mod preflight;
 mod process;
 #[cfg(test)]
 mod testing;
@@ -39,11 +40,13 @@ mod transport;
 pub use build::{Agent, BuildOptions, build_agent};
 pub use elf::static_check;
 pub use toolchain::{Finding, doctor};
+// Look at a board first.
+pub use preflight::{Check, Facts, Preflight, Verdict, preflight};
 // Install and run.
 pub use error::RunnerError;
-pub use install::{Installed, install, rollback};
+pub use install::{Installed, clean, install, rollback};
 pub use lock::Lock;
 pub use process::{Output, interrupt};
-pub use transport::{Copied, Job, Local, Ssh, SshClient, Transport, transport_for};
+pub use transport::{Copied, Job, Local, Script, Ssh, SshClient, Transport, transport_for};
 // Keys of boards behind ssh.
 pub use transport::{HostKey, Trusted, forget, trust};

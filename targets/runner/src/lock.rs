@@ -5,8 +5,8 @@
 //! when limbeck is killed and its agent runs on, the next limbeck finds the board locked by an orphan, kills the
 //! orphan's group (its number is in the file, and checked), and goes on.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::FileExt;
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -73,10 +73,16 @@ impl LockedFile {
     fn acquire(dir: &Path) -> Result<LockedFile, RunnerError> {
         let path = dir.join("lock");
         let io = |source| FileError { path: path.clone(), doing: "lock", source };
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = open().map_err(io)?;
         for attempt in 0.. {
             match file.try_lock() {
-                Ok(()) => break,
+                Ok(()) if is_at(&file, &path) => break,
+                // Who held it removed it (`clean`): what we hold keeps nobody off.
+                Ok(()) => {
+                    file = open().map_err(io)?;
+                    continue;
+                }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(e)) => return Err(io(e).into()),
             }
@@ -118,6 +124,12 @@ impl LockedFile {
         let result = self.file.set_len(0).and_then(|()| self.file.write_all_at(text.as_bytes(), 0));
         result.map_err(|source| FileError { path: self.path.clone(), doing: "write", source })
     }
+}
+
+/// Does `path` still name this open file?
+fn is_at(file: &File, path: &Path) -> bool {
+    let same = |a: &Metadata, b: &Metadata| a.dev() == b.dev() && a.ino() == b.ino();
+    matches!((file.metadata(), std::fs::metadata(path)), (Ok(open), Ok(named)) if same(&open, &named))
 }
 
 impl Drop for LockedFile {
@@ -208,6 +220,21 @@ mod tests {
             std::fs::write(dir.path().join("lock"), text).unwrap();
             Lock::acquire(dir.path()).unwrap();
         }
+    }
+
+    #[test]
+    fn a_lock_file_that_was_removed_keeps_nobody_off_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let cleaned = Lock::acquire(dir.path()).unwrap();
+        let waiting = std::thread::spawn({
+            let dir = dir.path().to_owned();
+            move || Lock::acquire(&dir).map(drop)
+        });
+        std::thread::sleep(Duration::from_millis(30));
+        std::fs::remove_file(dir.path().join("lock")).unwrap();
+        drop(cleaned);
+        waiting.join().unwrap().unwrap();
+        assert!(dir.path().join("lock").exists(), "the waiting one locked a file without a name");
     }
 
     #[test]

@@ -6,14 +6,18 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use limbeck_files::FileError;
 
-use super::{Copied, Job, Transport, staged_name};
-use crate::error::RunnerError;
+use super::{Copied, Job, Script, Transport, staged_name};
+use crate::error::{RunnerError, ending, tail_after};
 use crate::lock::Lock;
 use crate::process::{self, Output, RunError};
 use crate::toolchain::emulator_fix;
+
+/// Longest that a script which only looks may take.
+const SCRIPT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// This machine as the board, natively or behind an emulator.
 #[derive(Debug, Clone)]
@@ -83,11 +87,30 @@ impl Transport for Local {
     }
 
     fn remove_dir(&self, dir: &Path) -> Result<(), RunnerError> {
-        std::fs::remove_dir_all(dir).map_err(|e| refused_or(dir, "remove", e))
+        match std::fs::remove_dir_all(dir) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(refused_or(dir, "remove", e)),
+            _ => Ok(()),
+        }
     }
 
     fn free_bytes(&self, dir: &Path) -> Result<Option<u64>, RunnerError> {
         Ok(rustix::fs::statvfs(dir).ok().map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize)))
+    }
+
+    fn script(&self, path: &Path, script: Script<'_>) -> Result<String, RunnerError> {
+        let (mut command, mut said) = (Command::new("/bin/sh"), String::new());
+        command.args(["-c", script.text, "limbeck"]).args(script.args).env("LC_ALL", "C").stdin(Stdio::null());
+        let mut keep = |line: &str| said += &format!("{line}\n");
+        let failed = |why| FileError { path: path.to_owned(), doing: script.doing, source: std::io::Error::other(why) };
+        match process::run(&mut command, SCRIPT_DEADLINE, |_| {}, &mut keep) {
+            Ok(output) if output.status == 0 => Ok(said),
+            Ok(output) => Err(failed(format!("{}{}", ending(output.status), tail_after(&output.stderr_tail))).into()),
+            Err(RunError::Interrupted) => Err(RunnerError::Interrupted),
+            Err(RunError::Spawn(e)) => Err(failed(format!("/bin/sh: {e}")).into()),
+            Err(RunError::Timeout) => {
+                Err(RunnerError::Timeout { what: script.doing.to_owned(), after_s: SCRIPT_DEADLINE.as_secs_f64() })
+            }
+        }
     }
 
     fn lock(&self, dir: &Path) -> Result<Lock, RunnerError> {
@@ -172,8 +195,6 @@ fn refused_or(path: &Path, doing: &'static str, e: std::io::Error) -> RunnerErro
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

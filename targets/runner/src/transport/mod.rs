@@ -18,8 +18,8 @@ use crate::process::Output;
 use crate::toolchain::{emulator_fix, find_program};
 
 pub use local::Local;
-pub(crate) use ssh::Session;
 pub use ssh::{HostKey, Ssh, SshClient, Trusted, forget, trust};
+pub(crate) use ssh::{Session, holder};
 
 /// A file that is to be copied to the board, or from it.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +49,17 @@ pub struct Job<'a> {
     pub lock: &'a Lock,
 }
 
+/// A script for the `sh` of a board (POSIX, and what coreutils or busybox have).
+#[derive(Debug, Clone, Copy)]
+pub struct Script<'a> {
+    /// What it does, for messages: "look at the board".
+    pub doing: &'static str,
+    /// Its text.
+    pub text: &'a str,
+    /// `$1`, `$2`, …
+    pub args: &'a [&'a OsStr],
+}
+
 /// The way to a board.
 pub trait Transport: Send {
     /// The working folder of `board` as an absolute path on it.
@@ -69,10 +80,12 @@ pub trait Transport: Send {
     fn read_link(&self, link: &Path) -> Result<Option<PathBuf>, RunnerError>;
     /// Names in a folder.
     fn list(&self, dir: &Path) -> Result<Vec<String>, RunnerError>;
-    /// Remove a folder with all that is in it.
+    /// Remove a folder with all that is in it, or a link; it may be absent.
     fn remove_dir(&self, dir: &Path) -> Result<(), RunnerError>;
     /// Bytes free for us in a folder; `None` when the board does not say.
     fn free_bytes(&self, dir: &Path) -> Result<Option<u64>, RunnerError>;
+    /// Run a script that looks at `path`, never behind an emulator; what it printed.
+    fn script(&self, path: &Path, script: Script<'_>) -> Result<String, RunnerError>;
     /// Keep others off the board.
     fn lock(&self, dir: &Path) -> Result<Lock, RunnerError>;
     /// Run a program to its end, giving on each line of its output as it comes. Nothing it started outlives it.

@@ -30,14 +30,15 @@ use std::time::Duration;
 
 use limbeck_boards::{Board, Transport as Way};
 
-use super::{Copied, Job, Transport, staged_name};
+use super::{Copied, Job, Script, Transport, staged_name};
 use crate::error::RunnerError;
 use crate::lock::Lock;
+use crate::preflight::sizes_in_df;
 use crate::process::Output;
 
 pub use client::SshClient;
 pub use known_hosts::{HostKey, Trusted, forget, trust};
-pub(crate) use session::Session;
+pub(crate) use session::{Session, holder};
 
 use client::{Client, here};
 use failure::refused;
@@ -199,7 +200,11 @@ impl Transport for Ssh {
 
     fn free_bytes(&self, dir: &Path) -> Result<Option<u64>, RunnerError> {
         let text = self.act(dir, "ask for free space", "df -P -k \"$1\" 2>&1", &[dir.as_os_str()])?;
-        Ok(free_in_df(&text))
+        Ok(sizes_in_df(text.lines().last().unwrap_or_default()).1)
+    }
+
+    fn script(&self, path: &Path, script: Script<'_>) -> Result<String, RunnerError> {
+        self.act(path, script.doing, script.text, script.args)
     }
 
     fn lock(&self, dir: &Path) -> Result<Lock, RunnerError> {
@@ -211,13 +216,6 @@ impl Transport for Ssh {
     }
 }
 
-/// Available bytes in the output of `df -P -k` (POSIX): the field before the one that ends with `%`, in KiB.
-fn free_in_df(text: &str) -> Option<u64> {
-    let words: Vec<&str> = text.lines().nth(1)?.split_ascii_whitespace().collect();
-    let capacity = words.iter().rposition(|word| word.ends_with('%'))?;
-    words.get(capacity.checked_sub(1)?)?.parse::<u64>().ok()?.checked_mul(1024)
-}
-
 impl Drop for Ssh {
     fn drop(&mut self) {
         self.client.disconnect();
@@ -226,18 +224,3 @@ impl Drop for Ssh {
 
 #[cfg(test)]
 mod loopback_tests;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn free_space_is_read_whatever_the_mount_is_called() {
-        let df = "Filesystem 1024-blocks Used Available Capacity Mounted on\n";
-        assert_eq!(free_in_df(&format!("{df}/dev/root 100 60 40 60% /\n")), Some(40 << 10));
-        assert_eq!(free_in_df(&format!("{df}a b 100 60 40 60% /media/my 5 stick\n")), Some(40 << 10));
-        for bad in ["", df, "x\n/dev/root - - - - /\n", "x\n60% /\n"] {
-            assert_eq!(free_in_df(bad), None, "{bad:?}");
-        }
-    }
-}
