@@ -24,6 +24,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod build;
 mod elf;
 mod error;
@@ -44,7 +45,8 @@ pub use toolchain::{Finding, doctor};
 pub use preflight::{Check, Facts, Preflight, Verdict, preflight};
 // Install and run.
 pub use error::RunnerError;
-pub use install::{Installed, clean, install, rollback};
+pub use admission::{Admission, Remembered};
+pub use install::{Installed, clean, install, install_admitted, rollback};
 pub use lock::Lock;
 pub use process::{Output, interrupt};
 pub use transport::{Copied, Job, Local, Script, Ssh, SshClient, Transport, transport_for};

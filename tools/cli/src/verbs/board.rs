@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use limbeck_boards::{Board, Listed, NewBoard};
-use limbeck_runner::Trusted;
+use limbeck_runner::{Check, Preflight, Trusted, Verdict};
 use serde_json::json;
 
 use crate::console::Console;
@@ -146,10 +146,22 @@ fn trust(board: &Board, fingerprint: Option<&str>, console: &Console) -> Result<
 
 fn probe(board: &Board, console: &Console) -> Result<()> {
     trust(board, None, console)?;
-    let preflight = limbeck_runner::preflight(board).with_context(|| format!("board {}", board.name))?;
-    for finding in &preflight.findings {
-        console.result("preflight", finding, || finding.to_string())?;
-    }
-    preflight.check().with_context(|| format!("board {}", board.name))?;
+    let preflight = limbeck_runner::preflight(board, None).with_context(|| format!("board {}", board.name))?;
+    console.result("preflight", &preflight, || words(&preflight))?;
+    preflight.accept().with_context(|| format!("board {}", board.name))?;
     console.print(format!("{}: it can take a student", board.name))
+}
+
+/// A line a check.
+fn words(preflight: &Preflight) -> String {
+    let line = |check: &Check| {
+        let mark = match check.verdict {
+            Verdict::Ok => "ok     ",
+            Verdict::Warning => "warning",
+            Verdict::Refused => "REFUSED",
+        };
+        let fix = check.fix.as_ref().map(|fix| format!("  →  {fix}")).unwrap_or_default();
+        format!("  {mark} {:14} {}{fix}\n", check.what, check.found)
+    };
+    format!("{}: {}\n", preflight.board, preflight.workdir.display()) + &preflight.checks.iter().map(line).collect::<String>()
 }

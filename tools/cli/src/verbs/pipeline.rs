@@ -170,7 +170,8 @@ pub fn road(arguments: &Arguments, console: &Console) -> Result<Report> {
     )?;
     for board in &arguments.boards {
         let source = deploy_source();
-        let on = deploy::OnBoard { board: board.clone(), profile: arguments.profile.clone(), source };
+        let profile = arguments.profile.clone();
+        let on = deploy::OnBoard { board: board.clone(), profile, source, trust: None, force_downgrade: false };
         let deployed = deploy::deploy(&bundle_path, &on, console)?;
         let validate_arguments =
             validate::Arguments { bundle: bundle_path.clone(), on, threads: None, report: report.clone() };
