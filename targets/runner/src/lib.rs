@@ -25,18 +25,25 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod cargo;
+mod doctor;
 mod elf;
+mod elf_file;
 mod error;
+mod host;
 mod install;
+mod kernels;
 mod lock;
+mod packages;
 mod process;
 mod toolchain;
 mod transport;
+mod zig;
 
 // Build.
 pub use build::{Agent, BuildOptions, build_agent};
-pub use elf::static_check;
-pub use toolchain::{Finding, doctor};
+pub use doctor::{Finding, doctor};
+pub use elf::{glibc_needed, static_check};
 // Install and run.
 pub use error::RunnerError;
 pub use install::{Installed, install, rollback};
