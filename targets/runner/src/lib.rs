@@ -26,21 +26,28 @@
 
 mod admission;
 mod build;
+mod cargo;
+mod doctor;
 mod elf;
+mod elf_file;
 mod error;
+mod host;
 mod install;
+mod kernels;
 mod lock;
+mod packages;
 mod preflight;
 mod process;
 #[cfg(test)]
 mod testing;
 mod toolchain;
 mod transport;
+mod zig;
 
 // Build.
 pub use build::{Agent, BuildOptions, build_agent};
-pub use elf::static_check;
-pub use toolchain::{Finding, doctor};
+pub use doctor::{Finding, doctor};
+pub use elf::{glibc_needed, static_check};
 // Look at a board first.
 pub use preflight::{Check, Facts, Preflight, Verdict, preflight};
 // Install and run.
