@@ -412,3 +412,11 @@ fn remove_others(transport: &dyn Transport, slots: &Path, keep: &[Option<u32>]) 
 #[cfg(test)]
 #[path = "install_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "install_ssh_tests.rs"]
+mod ssh_tests;
+
+#[cfg(test)]
+#[path = "install_fault_tests.rs"]
+mod fault_tests;

@@ -8,11 +8,10 @@ use std::time::Instant;
 use super::*;
 use crate::transport::{Local, Script};
 
-const SECONDS_10: Duration = Duration::from_secs(10);
+pub(super) const SECONDS_10: Duration = Duration::from_secs(10);
 
-/// A folder with a board's working folder in it and files to install from.
 /// An install of what nobody signed.
-fn install_over(
+pub(super) fn install_over(
     transport: Box<dyn Transport>,
     workdir: &Path,
     timeout: Duration,
@@ -22,13 +21,18 @@ fn install_over(
     super::install_over(transport, workdir, timeout, agent, bundle, &Admission::of_anything())
 }
 
-struct Fixture {
+/// A folder with a board's working folder in it and files to install from.
+pub(super) struct Fixture {
     dir: tempfile::TempDir,
 }
 
 impl Fixture {
-    fn new() -> Fixture {
+    pub(super) fn new() -> Fixture {
         Fixture { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     fn workdir(&self) -> PathBuf {
@@ -50,7 +54,7 @@ impl Fixture {
     }
 
     /// Install generation `n`: agent and bundle both carry the number.
-    fn install(&self, n: u32, transport: Box<dyn Transport>) -> Result<Installed, RunnerError> {
+    pub(super) fn install(&self, n: u32, transport: Box<dyn Transport>) -> Result<Installed, RunnerError> {
         let agent = self.agent(&format!("echo '{{\"schema_version\":1}}'; echo {n}; cat $2"));
         install_over(transport, &self.workdir(), SECONDS_10, &agent, &self.bundle(&n.to_string()))
     }
@@ -61,7 +65,7 @@ impl Fixture {
     }
 
     /// The generation that `current` runs; panics when agent and bundle are of two, or one is damaged.
-    fn running(&self) -> u32 {
+    pub(super) fn running(&self) -> u32 {
         let current = self.workdir().join("current");
         let out = Command::new(current.join("agent")).arg("run").arg(current.join("bundle")).output().unwrap();
         let text = String::from_utf8(out.stdout).unwrap();

@@ -279,6 +279,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::dies;
 
     fn shell(script: &str, deadline_ms: u64) -> (Result<Output, RunError>, Vec<String>) {
         let mut lines = Vec::new();
@@ -287,19 +288,6 @@ mod tests {
         let result =
             run(&mut command, Duration::from_millis(deadline_ms), |_| {}, &mut |line| lines.push(line.to_owned()));
         (result, lines)
-    }
-
-    /// Gone, or at most a zombie that its foster parent has yet to reap.
-    fn is_dead(pid: &str) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-        stat.map_or(true, |s| s.rsplit(')').next().is_some_and(|rest| rest.trim().starts_with('Z')))
-    }
-
-    fn dies(pid: &str) -> bool {
-        (0..200).any(|_| {
-            std::thread::sleep(Duration::from_millis(10));
-            is_dead(pid)
-        })
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::error::RunnerError;
 use crate::process::{self, RunError};
 
 use super::client::{Client, SshClient, here, host_key_alias, known_hosts};
-use super::failure;
+use super::{Ssh, failure};
 
 /// Longest that a board may take to show its key.
 const KEY_DEADLINE: Duration = Duration::from_secs(30);
@@ -46,7 +46,7 @@ pub struct Trusted {
 /// Whoever asked for it should be shown the fingerprint, to compare it with what `ssh-keygen -lf` says on the board.
 pub fn trust(board: &Board) -> Result<Option<Trusted>, RunnerError> {
     match board.transport {
-        Way::Ssh { .. } => trust_with(&Client::new(board, SshClient::of_this_user()?)?).map(Some),
+        Way::Ssh { .. } => Ssh::new(board, SshClient::of_this_user()?)?.trust().map(Some),
         Way::Local | Way::Exec { .. } => Ok(None),
     }
 }

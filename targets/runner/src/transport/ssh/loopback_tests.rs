@@ -4,11 +4,8 @@ use std::ffi::OsString;
 use std::time::Instant;
 
 use super::*;
-
-#[path = "../../../tests/loopback/mod.rs"]
-mod loopback;
-
-use loopback::Loopback;
+use crate::testing::dies;
+use crate::testing::loopback::Loopback;
 
 /// A board, trusted, or `None` with the reason said.
 fn board() -> Option<(Loopback, Board)> {
@@ -128,18 +125,6 @@ fn run(ssh: &Ssh, lock: &Lock, script: &str, deadline_s: f64) -> (Result<Output,
     (result, lines)
 }
 
-fn is_gone(pid: &str) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-    stat.map_or(true, |s| s.contains(") Z "))
-}
-
-fn goes(pid: &str) -> bool {
-    (0..500).any(|_| {
-        std::thread::sleep(Duration::from_millis(10));
-        is_gone(pid)
-    })
-}
-
 #[test]
 fn programs_run_one_after_the_other_under_one_lock() {
     let Some((sshd, _board, ssh)) = trusted() else { return };
@@ -171,9 +156,9 @@ fn a_deadline_on_the_board_ends_a_program_with_all_it_started_and_keeps_the_lock
     let (result, lines) = run(&ssh, &lock, "(sh -c 'echo $$; sleep 300' & sleep 300) & echo $!; wait", 1.0);
     assert!(matches!(result, Err(RunnerError::Timeout { .. })), "{result:?}");
     assert!(start.elapsed() < Duration::from_secs(6));
-    assert!(lines.len() == 2 && lines.iter().all(|pid| goes(pid)), "{lines:?} still run");
+    assert!(lines.len() == 2 && lines.iter().all(|pid| dies(pid)), "{lines:?} still run");
     let (result, lines) = run(&ssh, &lock, "sleep 300 & echo $!; exit 3", 20.0);
-    assert!(result.unwrap().status == 3 && goes(&lines[0]), "a straggler is left");
+    assert!(result.unwrap().status == 3 && dies(&lines[0]), "a straggler is left");
 }
 
 #[test]

@@ -69,6 +69,19 @@ impl Ssh {
         Ok(Ssh { client: Client::new(board, ssh)?, runner })
     }
 
+    /// The same with other limits, so that a test need not wait long.
+    #[cfg(test)]
+    pub(crate) fn for_test(board: &Board, ssh: SshClient, step: Duration, grace: Duration) -> Ssh {
+        let mut ssh = Ssh::new(board, ssh).unwrap_or_else(|e| panic!("{e}"));
+        ssh.client.limits = client::Limits { step, grace };
+        ssh
+    }
+
+    /// Store the key that the board shows, if it has none yet; see [`trust`].
+    pub fn trust(&self) -> Result<Trusted, RunnerError> {
+        known_hosts::trust_with(&self.client)
+    }
+
     fn act(&self, path: &Path, doing: &'static str, script: &str, args: &[&OsStr]) -> Result<String, RunnerError> {
         let what = format!("{doing} on {}", self.client.place());
         let step = Step { what: &what, script, args, deadline: self.client.limits.step };
