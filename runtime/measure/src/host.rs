@@ -67,9 +67,10 @@ mod tests {
 
     #[test]
     fn the_raw_clock_moves_with_the_system_clock() {
-        let (start, raw) = (std::time::Instant::now(), raw_now_ns());
+        let (start, before) = (std::time::Instant::now(), raw_now_ns());
         std::thread::sleep(std::time::Duration::from_millis(20));
-        let (wall, raw) = (start.elapsed().as_nanos() as f64, (raw_now_ns() - raw) as f64);
-        assert!((raw / wall - 1.0).abs() < 0.2, "{raw} against {wall}");
+        let (raw, wall) = ((raw_now_ns() - before) as f64, start.elapsed().as_nanos() as f64);
+        // NTP bends the system clock by 500 ppm at most (adjtimex(2)).
+        assert!(raw > 19.9e6 && raw < 1.001 * wall, "{raw} within {wall}");
     }
 }

@@ -1,16 +1,24 @@
-//! Latency windows, percentile rules and the record of a measurement.
+//! Latency windows, percentile rules, the verdict on the machine, and the record of a measurement.
 //!
 //! The protocol is `single-stream v1`, built on MLPerf Tiny v1.2 and MLPerf inference (early stopping):
 //!
 //! ```text
-//! first run ─► warm-up until stable ─► window 1 ─► … ─► window W ─► Latency
-//!                                      at least S seconds AND at least M runs each
+//! the machine ─► empty model ─► first run ─► warm-up until stable ─► window 1 ─► … ─► window W ─► Latency ─► Validity
+//!                                                                │           │
+//!                                                 Conditions at both edges of every window
 //! score = median over windows of the window's median
 //! ```
 //!
 //! The clock is read right before and right after each run. Inside a window nothing is allocated, printed or logged;
 //! samples go to a buffer of fixed capacity ([`Samples`]). A percentile is reported only where the number of samples
 //! supports it ([`early_stopping_discard`]): p90 needs 64, p95 130, p99 662.
+//!
+//! A measurement is VALID or INVALID ([`Validity`]): throttling, a weak supply, heat, a clock that moves, another governor than
+//! `performance` or other programs make it INVALID. Its numbers are shown all the same. What a machine does not tell is unknown, and makes
+//! nothing INVALID.
+//!
+//! Other passes have records of their own ([`BenchRecord`]'s module has the table): cold starts ([`ColdStarts`]), memory
+//! ([`MemoryRecord`]), half an hour ([`sustain`]); energy comes from a meter or not at all ([`energy`]).
 //!
 //! Without the default feature `std` the crate is `no_std` and needs no allocator: the caller lends the buffers
 //! ([`Buffers`]) and the clock.

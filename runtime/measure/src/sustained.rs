@@ -25,9 +25,9 @@ pub struct Stretches {
 }
 
 impl Stretches {
-    /// One figure a minute.
+    /// One figure a minute; of less than a minute, one figure.
     pub fn minutes_of(seconds: f64) -> Stretches {
-        Stretches { seconds, every_seconds: 60.0 }
+        Stretches { seconds, every_seconds: seconds.clamp(0.0, 60.0) }
     }
 
     /// How many, the last one rounded up; at least one.
@@ -155,7 +155,9 @@ mod tests {
     fn a_part_of_a_minute_is_one_more_stretch() {
         assert_eq!(pretend(Stretches::minutes_of(61.0), |_| 10).0.minutes, 2);
         assert_eq!(pretend(Stretches::minutes_of(60.0), |_| 10).0.minutes, 1);
-        assert_eq!(pretend(Stretches::minutes_of(0.0), |_| 10).0.minutes, 1);
+        let (short, said) = pretend(Stretches::minutes_of(5.0), |_| 10);
+        assert_eq!((short.minutes, said[0].summary.n), (1, 500));
+        assert_eq!((pretend(Stretches::minutes_of(0.0), |_| 10).0.minutes, short.ratio), (1, 1.0));
         assert_eq!(pretend(Stretches { seconds: 3.0, every_seconds: 1.0 }, |_| 700).0.minutes, 3);
     }
 

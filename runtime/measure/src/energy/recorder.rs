@@ -69,18 +69,22 @@ impl Recorder {
             let span = Span { start, end };
             let joules = match &trace {
                 None => counted.zip(counted_then).map(|(a, b)| b - a).ok_or_else(silent)?,
-                Some(trace) => {
-                    let readings = trace.readings(span);
+                Some(trace) => sampled(trace, span).map_err(|readings| {
                     let meter = self.meter.name();
-                    let too_few = EnergyError::TooFew { meter, window: i + 1, readings };
-                    trace.joules(span).filter(|_| readings >= 2).ok_or(too_few)?
-                }
+                    EnergyError::TooFew { meter, window: i + 1, readings }
+                })?,
             };
             windows.push(WindowEnergy { seconds: span.seconds(), joules, inferences });
         }
         let sampling_hz = trace.is_some().then_some(SAMPLING_HZ);
         Energy::of(self.meter.name(), sampling_hz, Some(self.idle_watts), windows).ok_or_else(silent)
     }
+}
+
+/// Energy of a span from readings; how many there are, where they are too few.
+fn sampled(trace: &PowerTrace, span: Span) -> Result<f64, usize> {
+    let readings = trace.readings(span);
+    trace.joules(span).filter(|_| readings >= 2).ok_or(readings)
 }
 
 impl Sampler {
@@ -148,23 +152,22 @@ mod tests {
 
     #[test]
     fn constant_power_gives_power_times_time() {
-        let energy = record(&POWER, 0.3, |_| {}).unwrap();
+        let energy = record(&POWER, 0.4, |_| {}).unwrap();
         assert_eq!((energy.windows.len(), energy.sampling_hz), (3, Some(SAMPLING_HZ)));
         assert!((energy.idle_watts.unwrap() - 2.0).abs() < 1e-9, "{energy:?}");
         for window in &energy.windows {
-            assert!((window.joules / window.seconds - 2.0).abs() < 1e-6 && window.seconds >= 0.3, "{window:?}");
+            assert!((window.joules / window.seconds - 2.0).abs() < 1e-6 && window.seconds >= 0.4, "{window:?}");
         }
         assert!(energy.uj_per_inference > 5000.0 && energy.uj_above_idle.unwrap().abs() < 1.0, "{energy:?}");
     }
 
     #[test]
     fn a_window_between_two_readings_is_no_figure() {
-        let error = record(&POWER, 0.0, |_| {}).map(|energy| energy.windows);
-        // Ten runs of 5 ms at least, so one reading or two at 20 a second.
-        match error {
-            Err(EnergyError::TooFew { readings, .. }) => assert!(readings < 2),
-            other => assert!(other.is_ok_and(|windows| windows.iter().all(|w| w.seconds >= 0.05))),
-        }
+        let mut trace = PowerTrace::default();
+        (0..5).for_each(|t| assert!(trace.push(PowerPoint { seconds: t as f64, watts: 2.0 })));
+        let of = |start, end| sampled(&trace, Span { start, end });
+        assert_eq!((of(0.5, 2.5), of(0.5, 1.5), of(1.2, 1.8)), (Ok(4.0), Err(1), Err(0)));
+        assert_eq!(of(2.5, 4.5), Err(2), "the last reading came before the end");
     }
 
     #[test]
