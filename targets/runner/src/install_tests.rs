@@ -6,20 +6,10 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::*;
+use crate::admission::Remembered;
 use crate::transport::{Local, Script};
 
 pub(super) const SECONDS_10: Duration = Duration::from_secs(10);
-
-/// An install of what nobody signed.
-pub(super) fn install_over(
-    transport: Box<dyn Transport>,
-    workdir: &Path,
-    timeout: Duration,
-    agent: &Agent,
-    bundle: &Path,
-) -> Result<Installed, RunnerError> {
-    super::install_over(transport, workdir, timeout, agent, bundle, &Admission::of_anything())
-}
 
 /// A folder with a board's working folder in it and files to install from.
 pub(super) struct Fixture {
@@ -429,7 +419,7 @@ fn a_board_remembers_its_key_and_version_and_is_asked_before_anything_is_copied(
     let f = Fixture::new();
     let install = |admission: &Admission<'_>, n: u32| {
         let bundle = f.bundle(&n.to_string());
-        super::install_over(native(), &f.workdir(), SECONDS_10, &f.agent(""), &bundle, admission).map(|i| i.slot())
+        admitted_over(native(), &f.workdir(), SECONDS_10, &f.agent(""), &bundle, admission).map(|i| i.slot())
     };
     let remembers = |name: &str| std::fs::read_to_string(f.workdir().join(name)).ok();
     let first = Admission { key: Some("RWQkey"), version: Some(3), ..Admission::of_anything() };
