@@ -133,7 +133,7 @@ fn command(new: &NewBoard<'_>) -> String {
 }
 
 /// A board as the text of its file.
-fn emit(board: &Board) -> String {
+pub(crate) fn emit(board: &Board) -> String {
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let words = |words: &[String]| toml::Value::from(words.to_vec()).to_string();
     let libc = match board.libc {

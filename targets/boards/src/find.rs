@@ -72,6 +72,11 @@ impl Board {
         Err(BoardError::Unknown { name: name_or_path.to_owned(), nearest, known })
     }
 
+    /// The board in a text; `name` is how it is called, `file` how errors name the text.
+    pub fn parse(name: &str, file: &Path, text: &str) -> Result<Board, BoardError> {
+        parse::parse(name, file, text)
+    }
+
     /// The boards that come with Limbeck.
     pub fn builtin() -> Vec<Board> {
         // Their text is part of the program and a test reads every one, so none is dropped here.

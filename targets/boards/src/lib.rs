@@ -51,6 +51,8 @@ mod cpus;
 mod find;
 mod glibc;
 mod parse;
+#[cfg(test)]
+mod parse_tests;
 mod values;
 
 // One board.
