@@ -115,9 +115,9 @@ pub fn sample() -> Report {
         "limbeck validate --bundle resnet8.limbeck --board qemu-aarch64 --data cifar10/test".into(),
         "limbeck bench resnet8.limbeck --board pi4 --full --cold --memory --sustained 30m".into(),
     ];
-    report.baseline = Some(compare_runs(&earlier(&report), &report, &Thresholds::default()));
     let judged = judge(&report);
     (report.verdict, report.reasons) = (judged.verdict, judged.reasons);
+    report.baseline = Some(compare_runs(&earlier(&report), &report, &Thresholds::default()));
     report
 }
 
