@@ -132,8 +132,8 @@ fn every_part_can_be_missing() {
         }
     }
     // And inside a board.
-    let optional =
-        json["boards"][0].as_object().unwrap().keys().cloned().filter(|key| key != "board" && key != "title");
+    let fields = json["boards"][0].as_object().unwrap().keys();
+    let optional = fields.filter(|key| *key != "board" && *key != "title").cloned();
     for field in optional.collect::<Vec<_>>() {
         json["boards"][0].as_object_mut().unwrap().remove(&field);
         let report: Report = serde_json::from_value(json.clone()).unwrap();
