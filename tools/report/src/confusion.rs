@@ -33,7 +33,7 @@ impl Confusion {
 
     /// Samples of class `label`.
     pub fn of_class(&self, label: usize) -> u64 {
-        self.counts.get(label).map_or(0, |row| row.iter().sum())
+        self.counts.get(label).map_or(0, |row| total(row.iter()))
     }
 
     /// Samples of class `label` that were answered rightly.
@@ -43,8 +43,13 @@ impl Confusion {
 
     /// Samples that were answered `answer`, right or wrong.
     pub fn answered(&self, answer: usize) -> u64 {
-        self.counts.iter().filter_map(|row| row.get(answer)).sum()
+        total(self.counts.iter().filter_map(|row| row.get(answer)))
     }
+}
+
+/// Counts come from a file: too large a sum is the largest count, and no panic.
+fn total<'a>(counts: impl Iterator<Item = &'a u64>) -> u64 {
+    counts.fold(0, |sum, n| sum.saturating_add(*n))
 }
 
 #[cfg(test)]

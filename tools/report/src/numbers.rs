@@ -214,7 +214,7 @@ pub(crate) fn plain(x: f64) -> String {
 }
 
 /// Three significant digits of a number whose unit was chosen so that it lies in 1..1000 (or just below).
-fn significant(x: f64) -> String {
+pub(crate) fn significant(x: f64) -> String {
     match x.abs() {
         a if a < 9.995 => format!("{x:.2}"),
         a if a < 99.95 => format!("{x:.1}"),

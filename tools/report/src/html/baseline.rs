@@ -56,7 +56,7 @@ fn rows(figures: &[&ComparedFigure], caption: &str) -> String {
         Column::Number("change"),
         Column::Words(""),
         Column::Words("finding"),
-        Column::Words("why"),
+        Column::Prose("why"),
     ];
     let row = |compared: &&ComparedFigure| {
         let (before, after) = (figure(compared.before, &compared.unit), figure(compared.after, &compared.unit));

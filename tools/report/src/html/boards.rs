@@ -76,7 +76,7 @@ fn agent(agent: &Agent) -> String {
 
 /// A sign as well as a word, so that neither colour nor language is needed.
 fn preflight(findings: &[Preflight]) -> String {
-    let columns = [Column::Words("looked at"), Column::Words("state"), Column::Words("found")];
+    let columns = [Column::Words("looked at"), Column::Words("state"), Column::Prose("found")];
     let sign = |state: PreflightState| match state {
         PreflightState::Ok => "✓",
         PreflightState::Warning => "!",

@@ -4,15 +4,15 @@ use super::text::{Bar, T, key_values};
 use crate::board::{Board, Energy, Memory};
 use crate::budget::{Budget, FigureKind};
 use crate::latency::Cold;
-use crate::numbers::{bytes, count, median, microjoules, micros, plain};
+use crate::numbers::{bytes, count, median, microjoules, micros, plain, significant};
 use crate::schema::KeyValue;
 
 /// The parts of a cold start, in order of time, and the class of each.
 const PARTS: [(&str, &str); 4] =
     [("load", "c-load"), ("compile", "c-compile"), ("first", "c-first"), ("other", "c-other")];
 
-const COLD_LEGEND: &str = "<p class=\"legend\"><span class=\"key c-load\"></span> load \
-    <span class=\"key c-compile\"></span> compile <span class=\"key c-first\"></span> first inference \
+const COLD_LEGEND: &str = "<p class=\"legend\">ms: <span class=\"key c-load\"></span> load + \
+    <span class=\"key c-compile\"></span> compile + <span class=\"key c-first\"></span> first inference + \
     <span class=\"key c-other\"></span> all else until the answer</p>\n";
 
 /// One bar a fresh process, cut into its parts.
@@ -59,9 +59,10 @@ impl Start {
 
     fn bar(&self, index: usize, longest: f64) -> Bar {
         let mut drawing = String::new();
-        let mut words = Vec::new();
+        let (mut words, mut terms) = (Vec::new(), Vec::new());
         let mut from = 0.0;
         for (ms, (name, class)) in self.parts.iter().zip(PARTS) {
+            terms.push(ms.map_or_else(|| "–".into(), significant));
             let Some(ms) = ms else { continue };
             let width = if longest > 0.0 { ms / longest * 100.0 } else { 0.0 };
             drawing +=
@@ -72,7 +73,7 @@ impl Start {
         let answer = self.answer.map_or_else(|| "–".into(), |ms| micros(ms * 1e3));
         let name = format!("process {}", index + 1);
         let title = format!("{name}: answer after {answer}; {}", words.join(", "));
-        Bar { name, value: format!("<b>{}</b> · {}", T(answer), T(words.join(" · "))), title, drawing }
+        Bar { name, value: format!("<b>{}</b> = {}", T(answer), T(terms.join(" + "))), title, drawing }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The head of the page: title, verdict and why, and one card for each number people look for first.
 
 use super::text::T;
+use crate::board::Board;
 use crate::numbers::{bytes, count, micros, percent};
 use crate::run_comparison::Movement;
 use crate::schema::{Report, Verdict};
@@ -114,10 +115,15 @@ fn size(report: &Report) -> Option<Tile> {
     Some(Tile { what: "int8 student", value: bytes(int8.bytes), context })
 }
 
-/// A real board's latency before the host's, and never an emulated one.
+/// A real board before the host, and an emulated one last.
+fn first_board(report: &Report, has: impl Fn(&Board) -> bool) -> Option<&Board> {
+    let rank = |board: &&Board| if board.emulated { 2 } else { u8::from(board.board == "host") };
+    report.boards.iter().filter(|board| has(board)).min_by_key(rank)
+}
+
+/// Never an emulated board's.
 fn latency(report: &Report) -> Option<Tile> {
-    let measured = || report.boards.iter().filter(|board| !board.emulated && board.latency.is_some());
-    let board = measured().find(|board| board.board != "host").or_else(|| measured().next())?;
+    let board = first_board(report, |board| !board.emulated && board.latency.is_some())?;
     let latency = board.latency.as_ref()?;
     let quick = if latency.quick { ", quick" } else { "" };
     let invalid = if board.is_invalid() { ", INVALID" } else { "" };
@@ -130,7 +136,7 @@ fn latency(report: &Report) -> Option<Tile> {
 }
 
 fn memory(report: &Report) -> Option<Tile> {
-    let board = report.boards.iter().rfind(|board| board.arena().is_some())?;
+    let board = first_board(report, |board| board.arena().is_some())?;
     let rss = board.peak_rss().map(|rss| format!("agent at its peak {}, {}", bytes(rss), board.board));
     Some(Tile {
         what: "Plan's arena",

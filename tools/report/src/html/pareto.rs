@@ -8,9 +8,9 @@ use super::text::{Column, T, panel, table};
 use crate::numbers::{bytes, micros, percent_fine};
 use crate::schema::{Accuracy, Report};
 
-/// One model in one place.
-struct Point<'a> {
-    subject: &'a str,
+/// One model in one place, or the places where it is the same.
+struct Point {
+    subject: String,
     cost: f64,
     top1: f64,
     on_front: bool,
@@ -42,15 +42,26 @@ fn same_board(report: &Report, a: &Accuracy, b: &Accuracy) -> bool {
     id(a).is_some() && id(a) == id(b)
 }
 
-fn points(report: &Report, cost: impl Fn(&Accuracy) -> Option<f64>) -> Vec<Point<'_>> {
+fn points(report: &Report, cost: impl Fn(&Accuracy) -> Option<f64>) -> Vec<Point> {
     let measured = report.accuracy.iter().filter_map(|row| {
         let (cost, top1) = (cost(row)?, row.top1?);
-        (cost.is_finite() && cost > 0.0 && top1.is_finite()).then_some((row.subject.as_str(), cost, top1))
+        (cost.is_finite() && cost > 0.0 && top1.is_finite()).then_some((row.subject.clone(), cost, top1))
     });
-    let all: Vec<_> = measured.collect();
+    let mut all: Vec<(String, f64, f64)> = Vec::new();
+    for (subject, cost, top1) in measured {
+        match all.iter_mut().find(|(_, c, t)| (*c, *t) == (cost, top1)) {
+            Some((subjects, ..)) => *subjects += &format!(", {subject}"),
+            None => all.push((subject, cost, top1)),
+        }
+    }
     let beaten = |cost: f64, top1: f64| all.iter().any(|&(_, c, t)| c <= cost && t >= top1 && (c < cost || t > top1));
-    let mut points: Vec<Point<'_>> =
-        all.iter().map(|&(subject, cost, top1)| Point { subject, cost, top1, on_front: !beaten(cost, top1) }).collect();
+    let point = |(subject, cost, top1): &(String, f64, f64)| Point {
+        subject: subject.clone(),
+        cost: *cost,
+        top1: *top1,
+        on_front: !beaten(*cost, *top1),
+    };
+    let mut points: Vec<Point> = all.iter().map(point).collect();
     points.sort_by(|a, b| a.cost.total_cmp(&b.cost).then(b.top1.total_cmp(&a.top1)));
     points
 }
@@ -59,29 +70,28 @@ fn points(report: &Report, cost: impl Fn(&Accuracy) -> Option<f64>) -> Vec<Point
 fn figure(
     id: &str,
     x_name: &str,
-    points: &[Point<'_>],
+    points: &[Point],
     axis: &dyn Fn(f64, f64) -> Axis,
     shown: &dyn Fn(f64) -> String,
 ) -> String {
     if points.len() < 2 {
         return String::new();
     }
-    let ends = |of: &dyn Fn(&Point<'_>) -> f64| {
+    let ends = |of: &dyn Fn(&Point) -> f64| {
         points.iter().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
     };
     let ((cheap, dear), (worst, best)) = (ends(&|p| p.cost), ends(&|p| p.top1 * 100.0));
     let (x, y) = (axis(cheap, dear), Axis::linear(worst, best, 5));
-    let mut marks = String::new();
+    let (mut dots, mut numbers) = (String::new(), String::new());
     let mut spoken = Vec::new();
     for (i, point) in points.iter().enumerate() {
         let (px, py) = (x.percent(point.cost), 100.0 - y.percent(point.top1 * 100.0));
         let class = if point.on_front { "c-top1" } else { "c-top1 hollow" };
-        marks += &format!(
-            "<circle class=\"dot {class}\" cx=\"{px:.2}%\" cy=\"{py:.2}%\" r=\"5\"><title>{}</title></circle>\
-             <text class=\"mark\" x=\"{px:.2}%\" y=\"{py:.2}%\" dx=\"8\" dy=\"-6\">{}</text>",
-            T(point.subject),
-            i + 1
+        dots += &format!(
+            "<circle class=\"dot {class}\" cx=\"{px:.2}%\" cy=\"{py:.2}%\" r=\"5\"><title>{}</title></circle>",
+            T(&point.subject)
         );
+        numbers += &format!("<text class=\"mark\" x=\"{px:.2}%\" y=\"{py:.2}%\" dx=\"8\" dy=\"-6\">{}</text>", i + 1);
         spoken.push(format!("{}: {}, {}", point.subject, shown(point.cost), percent_fine(point.top1)));
     }
     let front = points.iter().filter(|point| point.on_front).map(|point| (point.cost, point.top1 * 100.0));
@@ -94,7 +104,7 @@ fn figure(
         x_name,
         height: 210,
         paths: super::plot::line(&x, &y, front, "line c-top1 dashed"),
-        marks,
+        marks: dots + &numbers,
     };
     format!(
         "<figure><figcaption>Top-1, %, against: {}</figcaption>\n{}{}</figure>\n",
@@ -104,11 +114,11 @@ fn figure(
     )
 }
 
-fn listed(points: &[Point<'_>], x_name: &str, shown: &dyn Fn(f64) -> String) -> String {
+fn listed(points: &[Point], x_name: &str, shown: &dyn Fn(f64) -> String) -> String {
     let columns = [Column::Words("point"), Column::Number("cost"), Column::Number("top-1"), Column::Words("front")];
-    let row = |(i, point): (usize, &Point<'_>)| {
-        let front = if point.on_front { "● yes" } else { "○ no" };
-        let name = format!("{} {}", i + 1, T(point.subject));
+    let row = |(i, point): (usize, &Point)| {
+        let front = if point.on_front { "●\u{a0}yes" } else { "○\u{a0}no" };
+        let name = format!("{} {}", i + 1, T(&point.subject));
         vec![name, shown(point.cost), percent_fine(point.top1), front.into()]
     };
     table(&format!("Top-1 against: {x_name}"), &columns, &points.iter().enumerate().map(row).collect::<Vec<_>>())

@@ -143,11 +143,9 @@ impl Series {
         let mut top = HEAD + TALL + GAP;
         let celsius = |c: f64| format!("{}\u{a0}°C", plain(c));
         let megahertz = |mhz: f64| format!("{mhz:.0}\u{a0}MHz");
-        let others: [(&str, &Points, &str, &dyn Fn(f64) -> String); 2] = [
-            ("temperature", &self.temperature, "line c-loss", &celsius),
-            ("frequency", &self.frequency, "line c-size", &megahertz),
-        ];
-        for (name, points, class, shown) in others {
+        let shows: [&dyn Fn(f64) -> String; 2] = [&celsius, &megahertz];
+        let others = [("temperature", &self.temperature, "line c-loss"), ("frequency", &self.frequency, "line c-size")];
+        for ((name, points, class), shown) in others.into_iter().zip(shows) {
             let values = || points.iter().map(|(_, v)| *v);
             let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
             if low.is_finite() {
