@@ -141,7 +141,7 @@ pub fn put_board(report: &mut limbeck_report::Report, deployed: &Deployed) {
             sha256: agent.sha256.clone(),
             bytes: agent.bytes,
             toolchain: format!("{}, {}, profile {}", agent.toolchain, agent.triple, agent.profile),
-            ..limbeck_report::Agent::default()
+            kernels: agent.kernels.clone().unwrap_or_default(),
         }),
         ..old
     };
