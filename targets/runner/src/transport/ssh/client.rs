@@ -148,7 +148,7 @@ impl Client {
             "VerifyHostKeyDNS=no",
             "BatchMode=yes",
             "ConnectTimeout=10",
-            "ServerAliveInterval=15",
+            "ServerAliveInterval=30",
             "ServerAliveCountMax=3",
             "LogLevel=ERROR",
             "RemoteCommand=none",
