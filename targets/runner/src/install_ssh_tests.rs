@@ -7,49 +7,16 @@ use std::time::Instant;
 use super::tests::{Fixture, SECONDS_10};
 use super::*;
 use crate::testing::loopback::Loopback;
+use crate::testing::stand_in::StandIn;
 use crate::testing::{dies, skip};
 use crate::transport::{Local, Ssh, SshClient};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A stand-in for ssh beside a board file.
-struct StandIn {
-    dir: tempfile::TempDir,
-    board: Board,
-}
-
-impl StandIn {
-    fn new() -> StandIn {
-        let dir = tempfile::tempdir().unwrap();
-        crate::testing::program(&dir.path().join("ssh"), include_str!("stand_in_ssh.sh"));
-        let file = dir.path().join("stand-in.toml");
-        let text = "title = \"t\"\ntriple = \"host\"\nlibc = \"static\"\nworkdir = \"/w\"\ntimeout_s = 10\n\
-                    [transport.ssh]\nhost = \"board\"\n";
-        std::fs::write(&file, text).unwrap();
-        let board = Board::find_in(file.to_str().unwrap(), None).unwrap();
-        StandIn { dir, board }
-    }
-
-    /// From now on the connection has this fault, at that call (0: at each).
-    fn fails(&self, at: usize, fault: &str) {
-        std::fs::write(self.dir.path().join("fault"), format!("{at} {fault}\n")).unwrap();
-        std::fs::write(self.dir.path().join("calls"), "").unwrap();
-    }
-
-    fn calls(&self) -> usize {
-        std::fs::read_to_string(self.dir.path().join("calls")).unwrap().lines().count()
-    }
-
-    fn ssh(&self) -> Box<Ssh> {
-        let client = SshClient { program: self.dir.path().join("ssh"), home: self.dir.path().into() };
-        Box::new(Ssh::for_test(&self.board, client, SECOND * 5, SECOND))
-    }
-}
-
 #[test]
 fn each_fault_of_a_connection_is_the_right_error_within_the_deadline() {
     let stand_in = StandIn::new();
-    let known = stand_in.dir.path().join("known_hosts");
+    let known = stand_in.dir().join("known_hosts");
     std::fs::write(&known, "limbeck-stand-in ssh-ed25519 AAAA\n").unwrap();
     for (fault, code, part) in [
         ("stall", 6, "no end after 1"),
@@ -62,11 +29,10 @@ fn each_fault_of_a_connection_is_the_right_error_within_the_deadline() {
         ("signal", 6, "killed by signal 9"),
     ] {
         stand_in.fails(0, fault);
-        let client = SshClient { program: stand_in.dir.path().join("ssh"), home: stand_in.dir.path().into() };
-        let ssh = Ssh::for_test(&stand_in.board, client, SECOND, SECOND);
+        let ssh = stand_in.ssh_within(SECOND, SECOND);
         let start = Instant::now();
         let list = ssh.list(Path::new("/")).map(drop).unwrap_err();
-        let lock = ssh.lock(stand_in.dir.path()).map(drop).unwrap_err();
+        let lock = ssh.lock(stand_in.dir()).map(drop).unwrap_err();
         assert!(start.elapsed() < SECOND * 10, "{fault}: {:?}", start.elapsed());
         for error in [list, lock] {
             assert!(error.exit_code() == code, "{fault}: {error}");
@@ -98,7 +64,7 @@ fn banners_and_lying_exit_codes_change_nothing() {
 #[test]
 fn a_stream_that_ends_at_any_sixteenth_leaves_the_old_file() {
     let stand_in = StandIn::new();
-    let (from, to) = (stand_in.dir.path().join("from"), stand_in.dir.path().join("board/to"));
+    let (from, to) = (stand_in.dir().join("from"), stand_in.dir().join("board/to"));
     let bytes: Vec<u8> = (0..100_003u32).map(|i| ((i * 7) >> 3) as u8).collect();
     std::fs::write(&from, &bytes).unwrap();
     std::fs::create_dir(to.parent().unwrap()).unwrap();

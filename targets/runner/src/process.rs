@@ -18,7 +18,7 @@ const LINE_LIMIT: u64 = 1 << 20;
 /// Lines of the error output that are kept for messages.
 const TAIL_LINES: usize = 20;
 /// How often to look for an end or an interrupt while the program is silent: rarely, it may be measuring.
-const IDLE: Duration = Duration::from_millis(100);
+pub(crate) const IDLE: Duration = Duration::from_millis(100);
 /// How long the output of killed stragglers may take to arrive.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -186,6 +186,15 @@ impl Running {
         let Some(group) = self.group else { return true };
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         !matches!(rustix::process::waitid(WaitId::Pid(group), look), Ok(None))
+    }
+
+    /// Its exit code, once it has ended by itself, which it is about to do; or it is ended.
+    pub(crate) fn last_words(&mut self) -> i32 {
+        let start = Instant::now();
+        while !self.has_ended() && start.elapsed() < GRACE {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.finish_code()
     }
 
     /// End it and what is left of its group; its exit code.

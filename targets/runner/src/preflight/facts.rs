@@ -42,6 +42,8 @@ pub struct Facts {
     pub switches: bool,
     /// Who holds the board's lock.
     pub held: Option<String>,
+    /// The emulator in front of each program, where the board does not have it.
+    pub no_emulator: Option<String>,
     /// Programs that the transport uses and the board does not have.
     pub missing: Vec<String>,
 }
@@ -70,6 +72,7 @@ impl Facts {
                 "starts" => facts.starts = value.parse().ok(),
                 "failure" => facts.failure = text(),
                 "switches" => facts.switches = true,
+                "no_emulator" => facts.no_emulator = text(),
                 "held" => facts.held = text(),
                 "missing" => facts.missing = value.split_ascii_whitespace().map(str::to_owned).collect(),
                 _ => {}

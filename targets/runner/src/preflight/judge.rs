@@ -4,6 +4,7 @@ use limbeck_boards::{Board, Glibc, Libc, Transport};
 
 use super::facts::Facts;
 use super::{Check, Verdict};
+use crate::toolchain::emulator_fix;
 
 /// A clock that is off by more gives files and logs dates that mislead.
 const CLOCK_S: i64 = 24 * 3600;
@@ -173,6 +174,9 @@ fn folder(facts: &Facts) -> Check {
 fn executable(asked: &Asked<'_>, facts: &Facts) -> Check {
     let (what, fix) = ("executable", "set `workdir` of the board to a folder from which programs may run");
     let mount = or_unknown(&facts.mount);
+    if let Some(emulator) = &facts.no_emulator {
+        return refused(what, format!("the board has no {emulator}"), format!("there: {}", emulator_fix(emulator)));
+    }
     match (asked.runner, facts.starts) {
         (Some(runner), _) => ok(what, format!("{runner} reads the program")),
         (None, Some(0)) => ok(what, "programs start there"),
@@ -328,6 +332,7 @@ mod tests {
         refused("cpu features", "asimdhp is missing", |b, _| b.features.push("asimdhp".into()));
         refused("folder", "Read-only", |_, f| f.failure = Some("Read-only file system".into()));
         refused("executable", "noexec", |_, f| (f.starts, f.mount) = (Some(126), Some("tmpfs rw,noexec".into())));
+        refused("executable", "no qemu-arm", |_, f| f.no_emulator = Some("qemu-arm".into()));
         refused("space", "15 MiB of", |_, f| f.free_bytes = Some((16 << 20) - 1));
         refused("programs", "sync is missing", |_, f| f.missing = vec!["sync".into()]);
         refused("programs", "-T", |_, f| f.switches = false);

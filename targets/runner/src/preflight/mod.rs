@@ -73,13 +73,13 @@ pub(crate) fn preflight_over(
     workdir: &Path,
     need_bytes: Option<u64>,
 ) -> Result<Preflight, RunnerError> {
-    let args: [&OsStr; 1] = [workdir.as_os_str()];
-    let script = Script { doing: "look at the board", text: include_str!("preflight.sh"), args: &args };
-    let mut facts = Facts::parse(&transport.script(workdir, script)?);
     let runner = match &board.transport {
         Way::Exec { runner } | Way::Ssh { runner, .. } => runner.first().map(String::as_str),
         Way::Local => None,
     };
+    let args: [&OsStr; 2] = [workdir.as_os_str(), OsStr::new(runner.unwrap_or_default())];
+    let script = Script { doing: "look at the board", text: include_str!("preflight.sh"), args: &args };
+    let mut facts = Facts::parse(&transport.script(workdir, script)?);
     if let Some(runner) = runner {
         facts.machine = emulated_machine(runner);
     }
@@ -152,15 +152,16 @@ mod tests {
 
     #[test]
     fn an_emulator_decides_what_the_machine_is() {
-        let board = Board::find_in("qemu-aarch64", None).unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let emulated = Local::emulated(vec!["qemu-aarch64-static".into()]);
-        let seen = preflight_over(&emulated, &board, dir.path(), None).unwrap();
-        assert_eq!(seen.facts.machine.as_deref(), Some("aarch64"));
-        seen.accept().unwrap();
+        let architecture = |arch: &str| {
+            let board = Board { arch: arch.to_owned(), ..Board::find_in("qemu-aarch64", None).unwrap() };
+            let seen = preflight_over(&Local::native(), &board, dir.path(), None).unwrap();
+            seen.checks.into_iter().find(|check| check.what == "architecture").unwrap()
+        };
+        assert_eq!(architecture("aarch64").verdict, Verdict::Ok);
+        let refused = architecture("riscv64gc");
+        assert_eq!(refused.verdict, Verdict::Refused);
+        assert!(refused.found.starts_with("aarch64 behind qemu-aarch64-static does not run"), "{refused:?}");
         assert_eq!(emulated_machine("/opt/my-emulator"), None);
-        let board = Board { arch: "riscv64gc".into(), ..board };
-        let error = preflight_over(&emulated, &board, dir.path(), None).unwrap().accept().unwrap_err();
-        assert!(error.to_string().contains("aarch64 behind qemu-aarch64-static does not run"), "{error}");
     }
 }

@@ -1,5 +1,5 @@
 # What a board is, in lines "key value". What it does not say is left out.
-# $1 working folder, which is created.
+# $1 working folder, which is created  $2 emulator in front of each program, or nothing
 say() {
     [ -z "$2" ] || printf '%s %s\n' "$1" "$2"
 }
@@ -59,3 +59,4 @@ for program in cat chmod df ln ls mkdir mv readlink rm sleep sync wc sha256sum s
     has "$program" || missing="$missing $program"
 done
 say missing "$missing"
+[ -z "$2" ] || has "$2" || say no_emulator "$2"

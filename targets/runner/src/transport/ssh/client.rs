@@ -134,6 +134,12 @@ impl Client {
         }
     }
 
+    /// Socket of the shared connection.
+    #[cfg(test)]
+    pub(crate) fn control(&self) -> Option<&Path> {
+        self.control.as_deref()
+    }
+
     /// ssh with all options but those of sharing.
     fn connecting(&self, known_hosts: &Path, strict: &str) -> Result<Command, RunnerError> {
         let mut command = Command::new(&self.ssh.program);
@@ -148,7 +154,7 @@ impl Client {
             "VerifyHostKeyDNS=no",
             "BatchMode=yes",
             "ConnectTimeout=10",
-            "ServerAliveInterval=15",
+            "ServerAliveInterval=30",
             "ServerAliveCountMax=3",
             "LogLevel=ERROR",
             "RemoteCommand=none",

@@ -1,6 +1,7 @@
 //! The transport against a real sshd.
 
 use std::ffi::OsString;
+use std::process::Command;
 use std::time::Instant;
 
 use super::*;
@@ -181,4 +182,32 @@ fn steps_share_one_connection_that_ends_with_the_transport() {
     drop(ssh);
     connect(&sshd, &board).read_link(Path::new("/none")).unwrap();
     assert_eq!(masters(), 2);
+}
+
+#[test]
+fn the_loss_of_the_connection_ends_the_program_and_frees_the_lock() {
+    let Some((sshd, board, ssh)) = trusted() else { return };
+    let lock = ssh.lock(&sshd.path("home")).unwrap();
+    let argv = ["sh", "-c", "sleep 300 & echo $!; wait"].map(OsString::from);
+    let deadline = Duration::from_secs(60);
+    let job = Job { what: "agent bench", argv: &argv, dir: Path::new("/"), deadline, lock: &lock };
+    let mut pid = String::new();
+    let error = ssh.run(job, &mut |line| {
+        pid = line.to_owned();
+        kill_master(&ssh);
+    });
+    let error = error.unwrap_err();
+    assert!(matches!(error, RunnerError::Unreachable { .. }) && error.to_string().contains("lost"), "{error}");
+    assert!(dies(&pid), "{pid} still runs");
+    let other = connect(&sshd, &board).lock(&sshd.path("home"));
+    assert!(other.is_ok(), "{other:?}");
+}
+
+/// Kill the process that holds the connection: to both sides, the other one is gone without a word.
+fn kill_master(ssh: &Ssh) {
+    let socket = format!("ControlPath={}", ssh.client.control().unwrap().display());
+    let said = Command::new("ssh").args(["-O", "check", "-o", &socket, "x"]).output().unwrap();
+    let said = String::from_utf8(said.stderr).unwrap();
+    let pid = said.split_once("pid=").unwrap().1.trim_end().trim_end_matches(')');
+    assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
 }

@@ -237,3 +237,6 @@ impl Drop for Ssh {
 
 #[cfg(test)]
 mod loopback_tests;
+
+#[cfg(test)]
+mod poor_board_tests;

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::error::RunnerError;
-use crate::process::{Event, Output, RunError, Running, Tail, is_interrupted, line_of};
+use crate::process::{Event, IDLE, Output, RunError, Running, Tail, is_interrupted, line_of};
 use crate::transport::Job;
 
 use super::client::Client;
@@ -86,7 +86,7 @@ impl Session {
                 Next::Gone if is_interrupted() => return Err(RunnerError::Interrupted),
                 Next::Gone if frames.has_begun() => return Err(failure::lost(client, "lock", &link.log.text())),
                 Next::Gone => {
-                    let status = link.running.finish_code();
+                    let status = link.running.last_words();
                     return Err(failure::no_answer(client, status, &link.log.text()));
                 }
             }
@@ -108,9 +108,13 @@ impl Session {
         let (nonce, limit) = (frames.nonce().to_owned(), seconds(job.deadline));
         let before = [OsStr::new(&nonce), OsStr::new(&limit), job.dir.as_os_str()].into_iter();
         let program = runner.iter().map(OsStr::new).chain(job.argv.iter().map(OsString::as_os_str));
-        let lost = |link: &Link| match is_interrupted() {
-            true => RunnerError::Interrupted,
-            false => failure::lost(&self.client, job.what, &link.log.text()),
+        let lost = |link: &mut Link| {
+            // Nothing more can be said; that its input ends is the last that the board hears.
+            link.close();
+            match is_interrupted() {
+                true => RunnerError::Interrupted,
+                false => failure::lost(&self.client, job.what, &link.log.text()),
+            }
         };
         link.log = Tail::default();
         link.say(&join(before.chain(program), quote_on_a_line)).map_err(|_| lost(link))?;
@@ -167,14 +171,22 @@ impl Link {
     }
 
     fn next(&mut self, deadline: Instant) -> Next {
-        match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Event::Out(piece)) => Next::Out(piece),
-            Ok(Event::Err(piece)) => {
-                self.log.hear(&line_of(&piece));
-                Next::Err
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Asked before the wait: what ssh had still to say is in the queue by the end of it.
+            let is_over = is_interrupted() || self.running.has_ended();
+            match self.events.recv_timeout(left.min(IDLE)) {
+                Ok(Event::Out(piece)) => return Next::Out(piece),
+                Ok(Event::Err(piece)) => {
+                    self.log.hear(&line_of(&piece));
+                    return Next::Err;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Next::Gone,
+                // Others may hold the pipe of an ssh that has gone.
+                Err(RecvTimeoutError::Timeout) if is_over => return Next::Gone,
+                Err(RecvTimeoutError::Timeout) if left <= IDLE => return Next::Deadline,
+                Err(RecvTimeoutError::Timeout) => {}
             }
-            Err(RecvTimeoutError::Timeout) => Next::Deadline,
-            Err(RecvTimeoutError::Disconnected) => Next::Gone,
         }
     }
 

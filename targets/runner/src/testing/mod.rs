@@ -1,7 +1,8 @@
 //! What tests of this crate share.
 
-#[path = "../tests/loopback/mod.rs"]
+#[path = "../../tests/loopback/mod.rs"]
 pub(crate) mod loopback;
+pub(crate) mod stand_in;
 
 /// Leave a test out with the reason, on the real stderr. With `LIMBECK_STRICT=1` that is a failure.
 pub(crate) fn skip(why: &str) {

@@ -11,8 +11,10 @@ at=0 fault=none bytes=0
 [ -f "$here/fault" ] && read -r at fault bytes <"$here/fault"
 [ "$at" = 0 ] || [ "$at" = "$call" ] || fault=none
 # The board is no child of ours: when we are killed, its input ends, and that is all that it notices.
+path=$PATH
+[ -f "$here/path" ] && path=$(cat "$here/path")
 board() {
-    setsid sh -c "$command"
+    setsid env PATH="$path" sh -c "$command"
 }
 case $fault in
 none) board ;;
