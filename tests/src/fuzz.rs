@@ -46,10 +46,14 @@ fn resealed(bytes: &[u8]) -> Vec<u8> {
     };
     let mut sealed = bytes.to_vec();
     members.retain(|(at, size, _)| at + size <= sealed.len());
-    let Some((at, size, _)) = members.iter().find(|(_, _, name)| name == "manifest.json").cloned() else { return sealed };
+    let Some((at, size, _)) = members.iter().find(|(_, _, name)| name == "manifest.json").cloned() else {
+        return sealed;
+    };
     let mut manifest = String::from_utf8_lossy(&sealed[at..at + size]).into_owned();
     for name in ["student.onnx", "student.plan", "card.toml", "samples.bin", "replay.bin"] {
-        let (Some(hash), Some(key)) = (hash_of(&members, name), manifest.find(&format!("\"{name}\": \""))) else { continue };
+        let (Some(hash), Some(key)) = (hash_of(&members, name), manifest.find(&format!("\"{name}\": \""))) else {
+            continue;
+        };
         let start = key + name.len() + 5;
         if manifest.is_char_boundary(start) && manifest.is_char_boundary(start + 64) && start + 64 <= manifest.len() {
             manifest.replace_range(start..start + 64, &hash);

@@ -189,7 +189,8 @@ impl Message {
 
     /// Elements that lie elsewhere.
     fn external(self, entries: &[(&str, &str)]) -> Message {
-        let entry = |m: Message, (key, value): &(&str, &str)| m.field(13, Message::default().text(1, key).text(2, value));
+        let entry =
+            |m: Message, (key, value): &(&str, &str)| m.field(13, Message::default().text(1, key).text(2, value));
         entries.iter().fold(self, entry).number(14, 1)
     }
 

@@ -55,7 +55,8 @@ struct Ran {
 /// What every sample gave, in order, whatever the number of threads.
 fn run_all(loaded: &Loaded, threads: usize) -> Result<Vec<Ran>> {
     let count = loaded.bundle.samples.len();
-    let is_shown = |i: usize| i < SHOWN && (loaded.student.integer_operators() == 0 || !loaded.student.integers_are_exact());
+    let is_shown =
+        |i: usize| i < SHOWN && (loaded.student.integer_operators() == 0 || !loaded.student.integers_are_exact());
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(usize, Result<Ran>)>> = Mutex::new(Vec::with_capacity(count));
     let one = |worker: &mut limbeck_engine::StudentWorker<'_>, i: usize| -> Result<Ran> {

@@ -76,7 +76,9 @@ impl Console {
     pub fn begin(&self) -> Result<()> {
         match self.format {
             Format::Human => Ok(()),
-            Format::Json => write_line(&json!({ "schema_version": SCHEMA_VERSION, "limbeck": env!("CARGO_PKG_VERSION") }).to_string()),
+            Format::Json => write_line(
+                &json!({ "schema_version": SCHEMA_VERSION, "limbeck": env!("CARGO_PKG_VERSION") }).to_string(),
+            ),
         }
     }
 

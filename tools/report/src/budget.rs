@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 /// One limit, and what was measured against it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Budget {
-    /// What is limited, in words: "top-1", "p90", "peak resident memory".
+    /// What is limited, in words: "top-1", "p90", "peak resident memory". Memory that is called as the page calls it ("peak
+    /// resident", "arena", "peak heap", …) has its limit in the page's bars.
     pub name: String,
     /// The board it was measured on; absent where it holds for the file itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

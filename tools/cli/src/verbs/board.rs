@@ -86,7 +86,9 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
             let board = Board::find(board)?;
             let forgotten = limbeck_runner::forget(&board)?;
             console.result("forget", &json!({ "board": board.name, "forgotten": forgotten }), || match forgotten {
-                true => format!("{}: its host key is forgotten; `limbeck board probe {0}` takes the new one", board.name),
+                true => {
+                    format!("{}: its host key is forgotten; `limbeck board probe {0}` takes the new one", board.name)
+                }
                 false => format!("{}: no host key was stored", board.name),
             })
         }
@@ -163,5 +165,6 @@ fn words(preflight: &Preflight) -> String {
         let fix = check.fix.as_ref().map(|fix| format!("  →  {fix}")).unwrap_or_default();
         format!("  {mark} {:14} {}{fix}\n", check.what, check.found)
     };
-    format!("{}: {}\n", preflight.board, preflight.workdir.display()) + &preflight.checks.iter().map(line).collect::<String>()
+    format!("{}: {}\n", preflight.board, preflight.workdir.display())
+        + &preflight.checks.iter().map(line).collect::<String>()
 }

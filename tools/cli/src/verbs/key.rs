@@ -36,7 +36,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let Verb::New { out, no_password } = &arguments.verb;
     let (secret_path, public_path) = (out.with_extension("key"), out.with_extension("pub"));
     if let Some(there) = [&secret_path, &public_path].into_iter().find(|p| p.symlink_metadata().is_ok()) {
-        return Err(usage(format!("{}: is there already; a key is not replaced, choose another name", there.display())));
+        return Err(usage(format!(
+            "{}: is there already; a key is not replaced, choose another name",
+            there.display()
+        )));
     }
     let failed = |e: minisign::PError| usage(format!("the key pair: {e}"));
     let pair = match no_password {

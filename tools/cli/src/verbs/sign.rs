@@ -40,7 +40,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
 pub fn signed(mut bundle: Bundle, key: &Path) -> Result<Bundle> {
     let secret = secret_key(key)?;
     let manifest = &bundle.manifest;
-    let comment = format!("limbeck bundle of {}, version {}", manifest.name.replace(['\n', '\r'], " "), manifest.version);
+    let comment =
+        format!("limbeck bundle of {}, version {}", manifest.name.replace(['\n', '\r'], " "), manifest.version);
     let signature = minisign::sign(None, &secret, &bundle.signable()[..], Some(&comment), None)
         .map_err(|e| usage(format!("{}: {e}", key.display())))?;
     Ok(bundle.with_signature(signature.into_string()))

@@ -122,8 +122,7 @@ impl Comparison<'_> {
             n: on_board.labelled as u64,
             agreement_with_teacher: share(on_board.agreeing, on_board.answered),
             agreement_with_host: share(same, on_board.n),
-            agreement: (answered > 0)
-                .then(|| Agreement { same: same_as_teacher, n: answered, ..Agreement::default() }),
+            agreement: (answered > 0).then(|| Agreement { same: same_as_teacher, n: answered, ..Agreement::default() }),
             host_difference: self.difference(),
             confusion: (on_board.labelled > 0).then_some(confusion),
             // A hash stands for a promise; without one there is nothing to compare.

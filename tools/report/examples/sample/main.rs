@@ -127,7 +127,7 @@ fn budgets(report: &Report) -> Vec<Budget> {
     vec![
         Budget::new(Accuracy, "top-1", 0.80, Some(0.815)).on("pi4"),
         Budget::new(Latency, "p90", 3_000.0, p90).on("pi4"),
-        Budget::new(Memory, "peak resident", 12e6, Some(9_412_608.0)).on("pi4"),
+        Budget::new(Memory, "peak resident memory", 12e6, Some(9_412_608.0)).on("pi4"),
         Budget::new(Memory, "arena", 65_536.0, Some(57_344.0)).on("pi4"),
         Budget::new(Size, "bundle", 250_000.0, Some(214_907.0)),
     ]

@@ -67,7 +67,7 @@ fn board_in<'a>(report: &'a Report, id: &str) -> Option<&'a Board> {
 
 /// Lines of the environment that say which machine it is, and those that only say how it was set up.
 const MACHINE: [&str; 3] = ["board", "cpu", "cores"];
-const SET_UP: [&str; 3] = ["governor", "kernel", "frequency"];
+const SET_UP: [&str; 2] = ["governor", "kernel"];
 
 fn board(then: &Board, now: &Board, likeness: &mut Likeness) {
     let id = &now.board;

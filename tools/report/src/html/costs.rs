@@ -99,7 +99,11 @@ pub(super) fn memory(board: &Board, budgets: &[Budget]) -> String {
 }
 
 fn group(figures: &[(&str, Option<u64>)], limits: &[&Budget]) -> String {
-    let limit_of = |name: &str| limits.iter().find(|budget| budget.name == name).map(|budget| budget.limit);
+    // "peak resident memory" is a budget of "peak resident".
+    let is_of = |budget: &Budget, name: &str| {
+        budget.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    let limit_of = |name: &str| limits.iter().find(|budget| is_of(budget, name)).map(|budget| budget.limit);
     let known: Vec<(&str, u64, Option<f64>)> =
         figures.iter().filter_map(|(name, n)| Some((*name, (*n)?, limit_of(name)))).collect();
     let ends = known.iter().flat_map(|(_, n, limit)| [Some(*n as f64), *limit]).flatten().filter(|v| v.is_finite());

@@ -92,7 +92,8 @@ pub fn validity(validity: &limbeck_measure::Validity) -> Validity {
 
 /// Starts in fresh processes.
 pub fn cold(cold: &ColdStarts) -> Cold {
-    let column = |figure: fn(&limbeck_measure::ColdStart) -> Option<f64>| cold.starts.iter().filter_map(figure).collect();
+    let column =
+        |figure: fn(&limbeck_measure::ColdStart) -> Option<f64>| cold.starts.iter().filter_map(figure).collect();
     Cold {
         load_ms: column(|s| Some(s.load_ms)),
         compile_ms: column(|s| Some(s.compile_ms)),

@@ -132,7 +132,8 @@ fn measure(deployed: &Deployed, passes: &Passes, circumstances: &Circumstances, 
         console.result("sustained", &record, || words::sustained(name, &record))?;
     } else {
         console.say(format!("bench      {name}: {}", passes.in_words()));
-        let mut record: BenchRecord = agent_result(deployed, &pass(&circumstances.with_energy(&passes.length())), "bench")?;
+        let mut record: BenchRecord =
+            agent_result(deployed, &pass(&circumstances.with_energy(&passes.length())), "bench")?;
         if let Some(csv) = &circumstances.energy_csv {
             let imported = import_csv(csv)?;
             record.energy = Some(imported.energy(&record.latency, None)?);

@@ -99,7 +99,9 @@ impl Circumstances {
             false => max_temp_c.into_iter().for_each(|celsius| option("max-temp-c", celsius.to_string())),
         }
         option("max-load", if emulated { f64::MAX } else { self.max_load }.to_string());
-        for (name, value) in [("settle", &self.settle), ("cpus", &self.cpus.clone().or(board.cpus.clone())), ("sysroot", &self.sysroot)] {
+        for (name, value) in
+            [("settle", &self.settle), ("cpus", &self.cpus.clone().or(board.cpus.clone())), ("sysroot", &self.sysroot)]
+        {
             value.iter().for_each(|value| option(name, value.clone()));
         }
         let any_governor = board.governor.as_ref().is_some_and(|g| g != "performance");
