@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use serde::Serialize;
+
 use limbeck_boards::{Board, Transport};
 
 use crate::host::{HostEnv, answer};
@@ -11,7 +13,7 @@ use crate::packages::{Package, emulator_fix, fix};
 use crate::toolchain::{Missing, Tool, Toolchain, is_native};
 
 /// One thing that is there, or is missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The thing.
     pub what: String,

@@ -29,7 +29,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
             for finding in &findings {
                 let mark = if finding.ok { "ok     " } else { "MISSING" };
                 let fix = finding.fix.as_ref().map(|f| format!("  →  {f}")).unwrap_or_default();
-                text += &format!("  {mark} {}{fix}\n", finding.what);
+                let found = finding.found.as_ref().map(|f| format!(": {f}")).unwrap_or_default();
+                text += &format!("  {mark} {}{found}{fix}\n", finding.what);
             }
             text
         })?;

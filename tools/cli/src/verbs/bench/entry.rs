@@ -51,7 +51,7 @@ pub fn put_bench(entry: &mut Board, record: &BenchRecord) {
         warm_up_seconds: latency.warm_up.seconds,
         first_us: latency.first_us,
         score_us: latency.score_us,
-        ci95_us: latency.score_ci95_us.map(|i| [i.low, i.high]),
+        ci95_us: latency.score_ci95_us.map(|i| [i.low_us, i.high_us]),
         p50_us: all.p50_us,
         p90_us: all.p90_us,
         p95_us: all.p95_us,
@@ -113,9 +113,9 @@ pub fn memory(memory: &MemoryRecord) -> Memory {
         packed_bytes: memory.packed_bytes,
         allocations_per_inference: Some(memory.per_inference.allocations),
         bytes_per_inference: Some(memory.per_inference.bytes),
-        text_bytes: memory.program.map(|p| p.text_bytes),
-        data_bytes: memory.program.map(|p| p.data_bytes),
-        bss_bytes: memory.program.map(|p| p.bss_bytes),
+        text_bytes: memory.program.map(|p| p.text),
+        data_bytes: memory.program.map(|p| p.data),
+        bss_bytes: memory.program.map(|p| p.bss),
     }
 }
 

@@ -7,7 +7,7 @@ use limbeck_report::Node;
 pub fn bench(board: &str, record: &BenchRecord, emulated: bool) -> String {
     let (latency, all) = (&record.latency, &record.latency.all);
     let or_few = |v: Option<f64>| v.map_or("too few runs".into(), |v| format!("{v:.1}"));
-    let interval = latency.score_ci95_us.map(|i| format!(" ({:.1} to {:.1})", i.low, i.high)).unwrap_or_default();
+    let interval = latency.score_ci95_us.map(|i| format!(" ({:.1} to {:.1})", i.low_us, i.high_us)).unwrap_or_default();
     let energy = record.energy.as_ref().map_or("energy not measured".into(), |e| {
         let above = e.uj_above_idle.map(|uj| format!(", {uj:.0} above idle")).unwrap_or_default();
         format!("{:.0} µJ an inference{above} ({})", e.uj_per_inference, e.source)
