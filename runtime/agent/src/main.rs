@@ -4,18 +4,20 @@
 //! limbeck-agent probe    [BUNDLE]              starts; with a bundle: the board computes what the host computed
 //! limbeck-agent run       BUNDLE [--sample N]  logits and class of one sample
 //! limbeck-agent validate  BUNDLE [--threads N] all samples: top-1, agreement, the digest of every integer
-//! limbeck-agent bench     BUNDLE [--windows N] [--seconds S] [--min-runs N] [--full]
+//! limbeck-agent bench     BUNDLE [--full | --windows N --seconds S --min-runs N] [--energy METER] [--cpus CORES] [limits]
+//! limbeck-agent bench     BUNDLE (--cold | --memory | --sustained 30m)     the other passes
 //! limbeck-agent adapt     BUNDLE --images DIR --answers FILE --work DIR (--out FILE | --install WORKDIR) [limits] [recipe]
 //! ```
 //!
 //! stdout is JSON lines and nothing else: first `{"schema_version":1,…}`, then one object a result. Logs go to stderr
-//! (`RUST_LOG`). Exit codes: 0 done, 1 failed, 2 usage, 3 a probe differs, 4 the memory budget is too small, 6 in use by another,
+//! (`RUST_LOG`). Exit codes: 0 done, 1 failed, 2 usage, 3 a probe differs, 4 the memory budget is too small, 5 the measurement is INVALID, 6 in use by another,
 //! 8 no space, 9 the bundle, its model, images or answers are refused, 10 rolled back, 130 interrupted.
 
 #![forbid(unsafe_code)]
 
 mod adapt;
 mod bench;
+mod heap;
 mod output;
 mod probe;
 mod validate;
@@ -66,7 +68,7 @@ enum Verb {
         /// The bundle.
         bundle: PathBuf,
         #[command(flatten)]
-        options: bench::Options,
+        options: Box<bench::Options>,
     },
     /// Tune the student on local images against the teacher's answers, and keep the better of old and new.
     Adapt(Box<adapt::Options>),
@@ -109,6 +111,38 @@ fn run(loaded: &Loaded, sample: usize) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A bundle with its student parsed.
+struct Opened<'a> {
+    path: &'a Path,
+    bundle: Bundle,
+    model: Model,
+}
+
+impl<'a> Opened<'a> {
+    fn read(path: &'a Path) -> Result<Opened<'a>> {
+        let bundle = Bundle::read(path).map_err(|e| Refused(e.to_string()))?;
+        let model = Model::parse(&bundle.student, Path::new("student.onnx")).map_err(|e| refused(path, e.into()))?;
+        Ok(Opened { path, bundle, model })
+    }
+
+    /// Prepare the student.
+    fn compile(self) -> Result<Loaded> {
+        let Opened { path, bundle, model } = self;
+        let student = Student::load(&model).map_err(|e| refused(path, e))?;
+        let preprocess = Preprocess::new(&bundle.card);
+        if preprocess.len() != student.input_len() {
+            let (card, model) = (preprocess.len(), student.input_len());
+            let what = format!("{}: the card describes {card} values, the student takes {model}", path.display());
+            return Err(Refused(what).into());
+        }
+        Ok(Loaded { bundle, student, preprocess })
+    }
+}
+
+fn refused(path: &Path, error: EngineError) -> Refused {
+    Refused(format!("{}: student: {error}", path.display()))
+}
+
 /// A bundle with its student ready to run.
 struct Loaded {
     bundle: Bundle,
@@ -118,17 +152,7 @@ struct Loaded {
 
 impl Loaded {
     fn read(path: &Path) -> Result<Loaded> {
-        let bundle = Bundle::read(path).map_err(|e| Refused(e.to_string()))?;
-        let refused = |e: EngineError| Refused(format!("{}: student: {e}", path.display()));
-        let model = Model::parse(&bundle.student, Path::new("student.onnx")).map_err(|e| refused(e.into()))?;
-        let student = Student::load(&model).map_err(refused)?;
-        let preprocess = Preprocess::new(&bundle.card);
-        if preprocess.len() != student.input_len() {
-            let (card, model) = (preprocess.len(), student.input_len());
-            let what = format!("{}: the card describes {card} values, the student takes {model}", path.display());
-            return Err(Refused(what).into());
-        }
-        Ok(Loaded { bundle, student, preprocess })
+        Opened::read(path)?.compile()
     }
 
     /// One sample, preprocessed.

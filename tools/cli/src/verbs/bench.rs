@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use limbeck_measure::{Environment, Latency};
+use limbeck_measure::{BenchRecord, Environment};
 use limbeck_report::{KeyValue, Window};
-use serde::Deserialize;
 
 use crate::console::Console;
 use crate::record::ReportArguments;
@@ -31,16 +30,6 @@ pub struct Arguments {
     pub report: ReportArguments,
 }
 
-/// The agent's line, `runtime/agent/src/output.rs`.
-#[derive(Deserialize)]
-struct Benchmark {
-    latency: Latency,
-    load_ms: f64,
-    arena_bytes: Option<u64>,
-    peak_rss_bytes: Option<u64>,
-    environment: Environment,
-}
-
 /// See the module.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     if arguments.bundle.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
@@ -55,8 +44,8 @@ pub fn bench(deployed: &Deployed, full: bool, report: &ReportArguments, console:
     let name = &deployed.board.name;
     console.say(format!("bench      {name}: {}", if full { "5 windows of 10 s" } else { "quick, 3 windows of 2 s" }));
     let verb: &[&str] = if full { &["bench", "--full"] } else { &["bench"] };
-    let measured: Benchmark = agent_result(deployed, verb, "bench")?;
-    let Benchmark { latency, load_ms, arena_bytes, peak_rss_bytes, environment } = measured;
+    let measured: BenchRecord = agent_result(deployed, verb, "bench")?;
+    let BenchRecord { latency, validity, load_ms, arena_bytes, peak_rss_bytes, environment, .. } = measured;
     let all = &latency.all;
     let emulated = matches!(deployed.board.transport, limbeck_boards::Transport::Exec { .. });
     let or_dash = |v: Option<f64>| v.map_or("too few runs".into(), |v| format!("{v:.1}"));
@@ -73,6 +62,9 @@ pub fn bench(deployed: &Deployed, full: bool, report: &ReportArguments, console:
         latency.first_us,
         if emulated { " (emulated: not a board's time)" } else { "" }
     ))?;
+    for reason in &validity.invalid {
+        console.say(format!("  INVALID: {reason}"));
+    }
     for warning in &latency.warnings {
         console.say(format!("  {warning}"));
     }

@@ -7,6 +7,7 @@ use limbeck_answers::Image;
 use limbeck_bundle::Bundle;
 use limbeck_data::{DataError, Dataset, Sample};
 use limbeck_report::Accuracy;
+use limbeck_runner::RunnerError;
 use serde::Deserialize;
 
 use crate::console::Console;
@@ -132,7 +133,11 @@ pub fn agent_result<T: serde::de::DeserializeOwned>(deployed: &Deployed, verb: &
         }
     };
     let run = deployed.installed.agent(verb, deployed.installed.timeout(), keep);
-    run.with_context(|| format!("board {name}: agent {}", verb.join(" ")))?;
+    // A measurement that does not count was made all the same, and its line says why.
+    let is_invalid = matches!(run, Err(RunnerError::Agent { code: 5, .. }));
+    if !is_invalid || found.is_none() {
+        run.with_context(|| format!("board {name}: agent {}", verb.join(" ")))?;
+    }
     let line = found.with_context(|| format!("board {name}: the agent printed no `{kind}` line"))?;
     serde_json::from_str(&line).with_context(|| format!("board {name}: the agent's `{kind}` line"))
 }
