@@ -4,20 +4,23 @@
 //! limbeck-agent probe    [BUNDLE] [--admit W]  starts; with a bundle: the board may take it, and computes what the host computed
 //! limbeck-agent run       BUNDLE [--sample N]  logits and class of one sample
 //! limbeck-agent validate  BUNDLE [--threads N] all samples: top-1, agreement, the digest of every integer
-//! limbeck-agent bench     BUNDLE [--windows N] [--seconds S] [--min-runs N] [--full]
+//! limbeck-agent bench     BUNDLE [--full | --windows N --seconds S --min-runs N] [--energy METER] [--cpus CORES] [limits]
+//! limbeck-agent bench     BUNDLE (--cold | --memory | --sustained 30m)     the other passes
 //! limbeck-agent profile   BUNDLE [--runs N]    the steps of an inference that take longest
 //! limbeck-agent adapt     BUNDLE --images DIR --answers FILE --work DIR (--out FILE | --install WORKDIR) [limits] [recipe]
 //! ```
 //!
 //! stdout is JSON lines and nothing else: first `{"schema_version":1,…}`, then one object a result. Logs go to stderr
 //! (`RUST_LOG`). Exit codes: 0 done, 1 failed, 2 usage, 3 a probe differs, 4 the memory budget is too small, 5 the
-//! measurement is invalid, 6 in use by another, 7 the bundle is not signed by whom this board trusts, or older, 8 no space, 9 the bundle, its model, images or answers are refused, 10 rolled back, 130 interrupted.
+//! measurement is INVALID, 6 in use by another, 7 the bundle is not signed by whom this board trusts, or older, 8 no space,
+//! 9 the bundle, its model, images or answers are refused, 10 rolled back, 130 interrupted.
 
 #![forbid(unsafe_code)]
 
 mod adapt;
 mod bench;
 mod guard;
+mod heap;
 mod loaded;
 mod output;
 mod probe;
@@ -71,7 +74,7 @@ enum Verb {
         /// The bundle.
         bundle: PathBuf,
         #[command(flatten)]
-        options: bench::Options,
+        options: Box<bench::Options>,
     },
     /// Time the steps of an inference.
     Profile {

@@ -5,7 +5,8 @@ use std::io::Write;
 use limbeck_adapt::AdaptError;
 use limbeck_bundle::{BundleError, TrustError};
 use limbeck_files::FileError;
-use limbeck_measure::{Environment, Latency};
+use limbeck_measure::PinError;
+use limbeck_measure::energy::EnergyError;
 use serde::Serialize;
 
 use crate::adapt::{LockError, SlotError};
@@ -34,6 +35,9 @@ pub fn code(error: &anyhow::Error) -> u8 {
             Some(SlotError::NotCurrent { .. } | SlotError::NotInstalled { .. }) => return 2,
             Some(SlotError::File(file)) if file.is_full_disk() => return 8,
             _ => {}
+        }
+        if cause.is::<PinError>() || matches!(cause.downcast_ref(), Some(EnergyError::NoMeter { .. })) {
+            return 2;
         }
         if cause.is::<TrustError>() || matches!(cause.downcast_ref(), Some(BundleError::Untrusted { .. })) {
             return 7;
@@ -115,18 +119,12 @@ pub struct Validation {
     pub seconds: f64,
 }
 
-/// What `bench` measured.
+/// A record of `limbeck-measure`, with its kind.
 #[derive(Serialize)]
-pub struct Benchmark {
+pub struct Line<T> {
     pub kind: &'static str,
-    pub latency: Latency,
-    /// Reading, checking and preparing the student.
-    pub load_ms: f64,
-    /// Activations of the plan, where one plan is the whole student.
-    pub arena_bytes: Option<usize>,
-    /// Highest resident memory of the process (VmHWM).
-    pub peak_rss_bytes: Option<u64>,
-    pub environment: Environment,
+    #[serde(flatten)]
+    pub record: T,
 }
 
 /// Print one line.

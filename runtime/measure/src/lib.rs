@@ -96,4 +96,4 @@ pub use memory::{MemoryRecord, PerInference, ProcessMemory, Sections, peak_rss_b
 #[cfg(feature = "std")]
 pub use pin::{Cores, PinError, pin};
 #[cfg(feature = "std")]
-pub use record::{BenchRecord, Processing, Setting, SustainedRecord};
+pub use record::{BenchRecord, ColdRecord, Processing, Setting, SustainedRecord};

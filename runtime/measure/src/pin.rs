@@ -34,13 +34,13 @@ pub enum PinError {
     UnknownKinds,
     /// The system refuses.
     #[error(
-        "cores {cores:?} cannot be used: {source}; online and allowed are those of /proc/self/status, Cpus_allowed_list"
+        "cores {cores:?} cannot be used: {why}; online and allowed are those of /proc/self/status, Cpus_allowed_list"
     )]
     Refused {
         /// What was asked for.
         cores: Vec<u32>,
         /// What the system said.
-        source: std::io::Error,
+        why: std::io::Error,
     },
 }
 
@@ -89,7 +89,7 @@ impl Cores {
 /// From now on this thread, and every thread that it starts, runs on these cores only.
 pub fn pin(numbers: &[u32]) -> Result<(), PinError> {
     let mut set = CpuSet::new();
-    let refused = |source| PinError::Refused { cores: numbers.to_vec(), source };
+    let refused = |why| PinError::Refused { cores: numbers.to_vec(), why };
     for &number in numbers {
         let number = number as usize;
         if number >= CpuSet::MAX_CPU {

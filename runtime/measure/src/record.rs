@@ -3,12 +3,13 @@
 //! | pass | record | process |
 //! |---|---|---|
 //! | latency | [`BenchRecord`] | one; the windows |
-//! | cold starts | [`crate::ColdStarts`] | one a start |
+//! | cold starts | [`ColdRecord`] | one a start |
 //! | memory | [`crate::MemoryRecord`] | one of its own: it counts and times nothing |
 //! | sustained | [`crate::Minute`] as it goes, then [`SustainedRecord`] | one |
 
 use serde::{Deserialize, Serialize};
 
+use crate::cold::ColdStarts;
 use crate::energy::Energy;
 use crate::environment::Environment;
 use crate::latency::Latency;
@@ -64,6 +65,20 @@ pub struct BenchRecord {
     pub peak_rss_bytes: Option<u64>,
     /// The machine before the first run.
     pub environment: Environment,
+}
+
+/// Cold starts, several processes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ColdRecord {
+    /// Medians, and every start.
+    #[serde(flatten)]
+    pub cold: ColdStarts,
+    /// `valid`, `invalid`, `unknown`: whether they count. All starts together are window 1.
+    #[serde(flatten)]
+    pub validity: Validity,
+    /// How they were run.
+    #[serde(flatten)]
+    pub setting: Setting,
 }
 
 /// The end of a sustained pass.

@@ -1,80 +1,76 @@
-//! `bench`: the latency of one inference, and what it needs in memory.
+//! `bench`: what one inference takes, in time, memory and energy. One pass a process.
 //!
-//! Only the student is timed: the samples are preprocessed before, and logits are not looked at.
+//! | pass | file | prints |
+//! |---|---|---|
+//! | windows (protocol single-stream v1) | `windows` | `bench` |
+//! | `--cold` | `cold` | `cold`; a process it starts: `cold-start` |
+//! | `--memory` | `memory` | `memory` |
+//! | `--sustained` | `sustained` | `minute` as it goes, `sustained` |
+//!
+//! Only the student is timed: the samples are preprocessed before, and logits are not looked at. A measurement whose conditions were not
+//! as they should be is printed with `"valid":false` and the reasons, and the exit code is 5.
+
+mod cold;
+mod memory;
+mod options;
+mod sustained;
+mod windows;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use limbeck_measure::{Environment, Protocol, measure, monotonic_clock, peak_rss_bytes};
+use limbeck_engine::{EngineError, StudentWorker};
+use limbeck_measure::Validity;
 
 use crate::loaded::Loaded;
-use crate::output::{Benchmark, emit};
+
+pub use options::Options;
 
 /// Samples that take turns as input, so that no single one stays in the caches.
 const INPUTS: usize = 8;
 
-/// How long to measure.
-#[derive(clap::Args)]
-pub struct Options {
-    /// The full protocol: 5 windows of 10 s (default: quick, 3 windows of 2 s, marked as quick).
-    #[arg(long, conflicts_with_all = ["windows", "seconds", "min_runs"])]
-    full: bool,
-    /// Windows.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=16))]
-    windows: Option<u32>,
-    /// Seconds a window.
-    #[arg(long)]
-    seconds: Option<f64>,
-    /// Fewest runs a window.
-    #[arg(long)]
-    min_runs: Option<u64>,
-}
+/// Exit code of a measurement that does not count.
+const INVALID: u8 = 5;
 
-impl Options {
-    fn protocol(&self) -> Result<Protocol> {
-        if self.full {
-            return Ok(Protocol::full());
-        }
-        let seconds = self.seconds.unwrap_or(2.0);
-        ensure!(seconds.is_finite() && (0.0..=3600.0).contains(&seconds), "--seconds {seconds}: 0 to 3600");
-        let quick = Protocol::quick(seconds);
-        Ok(Protocol {
-            windows: self.windows.unwrap_or(quick.windows),
-            min_per_window: self.min_runs.unwrap_or(quick.min_per_window),
-            ..quick
-        })
+/// Run the pass that was asked for.
+pub fn bench(bundle: &Path, options: &Options) -> Result<ExitCode> {
+    let pass = &options.pass;
+    match (pass.cold, pass.sustained) {
+        (Some(starts), _) => cold::cold(bundle, starts, &options.conditions),
+        (_, Some(length)) => sustained::sustained(bundle, length, &options.conditions),
+        _ if pass.cold_start => cold::cold_start(bundle, &options.conditions),
+        _ if pass.memory => memory::memory(bundle, &options.conditions),
+        _ => windows::windows(bundle, options),
     }
 }
 
-/// Load the bundle and measure it.
-pub fn bench(bundle: &Path, options: &Options) -> Result<ExitCode> {
-    let protocol = options.protocol()?;
-    let start = Instant::now();
-    let loaded = Loaded::read(bundle)?;
-    let mut worker = loaded.student.worker()?;
-    let load_ms = start.elapsed().as_secs_f64() * 1e3;
-    let count = loaded.bundle.samples.len();
-    ensure!(count > 0, "{}: the bundle has no samples to run", bundle.display());
-    let inputs = (0..INPUTS.min(count)).map(|i| loaded.input(i)).collect::<Result<Vec<_>>>()?;
-    let mut logits = vec![0.0; loaded.student.output_len()];
-    let mut turn = inputs.iter().cycle();
-    let latency = measure(
-        &mut monotonic_clock(),
-        &mut || match turn.next() {
-            Some(x) => worker.run(x, &mut logits),
-            None => Ok(()),
-        },
-        &protocol,
-    )?;
-    emit(&Benchmark {
-        kind: "bench",
-        latency,
-        load_ms,
-        arena_bytes: loaded.student.arena_bytes(),
-        peak_rss_bytes: peak_rss_bytes(),
-        environment: Environment::read(),
-    })?;
-    Ok(ExitCode::SUCCESS)
+/// The exit code that goes with a verdict.
+fn code(validity: &Validity) -> ExitCode {
+    if validity.valid { ExitCode::SUCCESS } else { ExitCode::from(INVALID) }
+}
+
+/// Inferences, one input after the other.
+struct Inferences<'a> {
+    worker: StudentWorker<'a>,
+    inputs: Vec<Vec<f32>>,
+    next: usize,
+    logits: Vec<f32>,
+}
+
+impl<'a> Inferences<'a> {
+    /// With the first samples of the bundle, preprocessed.
+    fn of(loaded: &'a Loaded, worker: StudentWorker<'a>) -> Result<Inferences<'a>> {
+        let count = loaded.bundle.samples.len();
+        ensure!(count > 0, "the bundle has no samples to run; make it again with --samples");
+        let inputs = (0..INPUTS.min(count)).map(|i| loaded.input(i)).collect::<Result<Vec<_>>>()?;
+        Ok(Inferences { worker, inputs, next: 0, logits: vec![0.0; loaded.student.output_len()] })
+    }
+
+    /// One inference.
+    fn run(&mut self) -> Result<(), EngineError> {
+        let x = &self.inputs[self.next];
+        self.next = (self.next + 1) % self.inputs.len();
+        self.worker.run(x, &mut self.logits)
+    }
 }

@@ -10,12 +10,6 @@ use crate::sysfs::{line, numbered, value};
 /// `cpuidle_cooling.c` ("idle-"), `drivers/acpi/processor_driver.c`, `intel_powerclamp.c`.
 const SLOWING: [&str; 5] = ["thermal-cpufreq", "cpufreq", "idle-", "Processor", "intel_powerclamp"];
 
-/// Where a Raspberry Pi's firmware tells its bits: the folder differs by device tree, not by model.
-const FIRMWARE: [&str; 2] = [
-    "sys/devices/platform/soc/soc:firmware/get_throttled",
-    "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled",
-];
-
 impl Conditions {
     /// Of this machine, now.
     pub fn read() -> Conditions {
@@ -44,7 +38,7 @@ pub(super) fn throttle(root: &Path, cores: &[Core]) -> Throttle {
         firmware_bits: None,
         events: events(root),
     };
-    match FIRMWARE.iter().find_map(|file| hexadecimal(&line(&root.join(file))?)) {
+    match firmware_bits(root) {
         Some(bits) => throttle.with_firmware_bits(bits),
         None => throttle,
     }
@@ -85,6 +79,19 @@ fn events(root: &Path) -> Option<u64> {
     counts.flatten().map(Some).reduce(|a, b| a?.checked_add(b?))?
 }
 
+/// What a Raspberry Pi's firmware tells: `get_throttled` of the device `…:firmware` below the device of the chip, which device trees call
+/// `soc` or `soc@…`.
+fn firmware_bits(root: &Path) -> Option<u32> {
+    let below = |folder: &Path, is_wanted: fn(&str) -> bool| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let wanted = entries.filter(move |entry| entry.file_name().to_str().is_some_and(is_wanted));
+        wanted.map(|entry| entry.path())
+    };
+    let chips = below(&root.join("sys/devices/platform"), |name| name.starts_with("soc"));
+    let mut firmware = chips.flat_map(|chip| below(&chip, |name| name.ends_with(":firmware")));
+    firmware.find_map(|device| hexadecimal(&line(&device.join("get_throttled"))?))
+}
+
 /// "50000" and "0x50000" alike: the firmware's bits are hexadecimal either way.
 fn hexadecimal(text: &str) -> Option<u32> {
     u32::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok()
@@ -113,6 +120,8 @@ mod tests {
         assert_eq!(of("50005\n").firmware_bits, Some(0x5_0005));
         assert_eq!((of("0x50005\n").active, of("50005\n").under_voltage), (Some(true), Some(true)));
         assert_eq!(of("throttled=?\n"), Throttle::default());
+        let newer = "sys/devices/platform/soc@107c000000/soc@107c000000:firmware/get_throttled";
+        assert_eq!(throttle_of(&[(newer, "4\n")]).active, Some(true));
     }
 
     #[test]
