@@ -143,6 +143,7 @@ pub fn put_board(report: &mut limbeck_report::Report, deployed: &Deployed) {
             toolchain: format!("{}, {}, profile {}", agent.toolchain, agent.triple, agent.profile),
             kernels: agent.kernels.clone().unwrap_or_default(),
         }),
+        preflight: preflight(&deployed.installed),
         ..old
     };
     put(&mut report.boards, entry, |b| b.board == board.name);
