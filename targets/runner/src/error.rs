@@ -196,9 +196,9 @@ impl RunnerError {
             | RunnerError::Timeout { .. }
             | RunnerError::Unreachable { .. }
             | RunnerError::NotLetIn { .. } => 6,
-            RunnerError::HostKeyUnknown { .. }
-            | RunnerError::HostKeyChanged { .. }
-            | RunnerError::Untrusted { .. } => 7,
+            RunnerError::HostKeyUnknown { .. } | RunnerError::HostKeyChanged { .. } | RunnerError::Untrusted { .. } => {
+                7
+            }
             RunnerError::WrongProgram { .. } | RunnerError::DeviceRefused { .. } => 8,
             RunnerError::File(file) if file.is_full_disk() => 8,
             RunnerError::Agent { code: code @ 1..=10, .. } => *code,

@@ -51,8 +51,8 @@ pub use elf::{glibc_needed, static_check};
 // Look at a board first.
 pub use preflight::{Check, Facts, Preflight, Verdict, preflight};
 // Install and run.
-pub use error::RunnerError;
 pub use admission::{Admission, Remembered};
+pub use error::RunnerError;
 pub use install::{Installed, clean, install, install_admitted, rollback};
 pub use lock::Lock;
 pub use process::{Output, interrupt};
