@@ -1,12 +1,11 @@
 //! A board and where to find it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::glibc::Glibc;
-use crate::parse::{self, BoardError};
-use limbeck_files::nearest::nearest;
+use crate::parse::BoardError;
 
 /// Everything Limbeck has to know about a board.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -82,43 +81,7 @@ pub enum Transport {
     },
 }
 
-/// The boards that come with Limbeck. To add one: write the file, list it here.
-const BUILTIN: &[(&str, &str)] =
-    &[("host", include_str!("../boards/host.toml")), ("qemu-aarch64", include_str!("../boards/qemu-aarch64.toml"))];
-
 impl Board {
-    /// The board of a name (a user's own before a built-in one) or of a path: something with a `/` or ending in
-    /// `.toml`.
-    pub fn find(name_or_path: &str) -> Result<Board, BoardError> {
-        Board::find_in(name_or_path, limbeck_home().map(|home| home.join("boards")).as_deref())
-    }
-
-    /// The same, with the folder of the user's own boards given.
-    pub fn find_in(name_or_path: &str, user_boards: Option<&Path>) -> Result<Board, BoardError> {
-        if name_or_path.contains(['/', '\\']) || name_or_path.ends_with(".toml") {
-            return parse::read(Path::new(name_or_path));
-        }
-        let own = user_boards.map(parse::in_folder).unwrap_or_default();
-        if let Some((_, path)) = own.iter().find(|(name, _)| name == name_or_path) {
-            return parse::read(path);
-        }
-        if let Some((name, text)) = BUILTIN.iter().find(|(name, _)| *name == name_or_path) {
-            return parse_builtin(name, text);
-        }
-        let mut known: Vec<String> = BUILTIN.iter().map(|(name, _)| name.to_string()).collect();
-        known.extend(own.into_iter().map(|(name, _)| name));
-        known.sort();
-        known.dedup();
-        let nearest = nearest(name_or_path, known.iter().map(String::as_str)).map(str::to_owned);
-        Err(BoardError::Unknown { name: name_or_path.to_owned(), nearest, known })
-    }
-
-    /// The boards that come with Limbeck.
-    pub fn builtin() -> Vec<Board> {
-        // Their text is part of the program and a test reads every one, so none is dropped here.
-        BUILTIN.iter().filter_map(|(name, text)| parse_builtin(name, text).ok()).collect()
-    }
-
     /// Is the board's program the same as one built for this machine without a target?
     pub fn is_host_triple(&self) -> bool {
         self.triple == host_triple()
@@ -156,10 +119,6 @@ impl Board {
     }
 }
 
-fn parse_builtin(name: &str, text: &str) -> Result<Board, BoardError> {
-    parse::parse(name, Path::new(&format!("<built-in>/{name}.toml")), text)
-}
-
 /// Limbeck's folder of this user: `$LIMBECK_HOME`, or `~/.limbeck`; `None` without a home folder.
 pub fn limbeck_home() -> Option<PathBuf> {
     env_path("LIMBECK_HOME").or_else(|| Some(env_path("HOME")?.join(".limbeck")))
@@ -194,47 +153,9 @@ pub fn host_triple() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-
-    #[test]
-    fn every_built_in_board_is_good_and_listed() {
-        let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/boards")).unwrap().count();
-        assert_eq!(files, BUILTIN.len(), "a board file is not listed in BUILTIN");
-        for (name, text) in BUILTIN {
-            let board = parse_builtin(name, text).unwrap_or_else(|e| panic!("{e}"));
-            assert_eq!(board.workdir, format!("~/.limbeck/work/{name}"), "one folder a board");
-        }
-        assert_eq!(Board::builtin().len(), BUILTIN.len());
-    }
-
-    #[test]
-    fn host_is_this_machine_and_qemu_is_not() {
-        let none = None;
-        let host = Board::find_in("host", none).unwrap();
-        assert!(host.is_host_triple() && host.transport == Transport::Local);
-        let qemu = Board::find_in("qemu-aarch64", none).unwrap();
-        assert_eq!(qemu.triple, "aarch64-unknown-linux-musl");
-        assert!(!qemu.is_host_triple());
-    }
-
-    #[test]
-    fn an_unknown_board_lists_the_known_and_the_nearest() {
-        let message = Board::find_in("qemu-aarch", None).unwrap_err().to_string();
-        assert_eq!(message, "no board `qemu-aarch`, did you mean `qemu-aarch64`?; known boards: host, qemu-aarch64");
-    }
-
-    #[test]
-    fn own_boards_come_from_a_folder_or_a_path_and_win() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("host.toml");
-        std::fs::write(&path, BUILTIN[0].1.replace("This machine", "Mine")).unwrap();
-        assert_eq!(Board::find_in("host", Some(folder.path())).unwrap().title, "Mine");
-        assert_eq!(Board::find_in(path.to_str().unwrap(), None).unwrap().title, "Mine");
-        let message = Board::find_in("./none.toml", None).unwrap_err().to_string();
-        assert!(message.contains("none.toml"), "{message}");
-        let message = Board::find_in("hots", Some(folder.path())).unwrap_err().to_string();
-        assert!(message.contains("did you mean `host`?"), "{message}");
-    }
 
     #[test]
     fn the_working_folder_follows_limbeck_home() {
