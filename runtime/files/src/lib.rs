@@ -59,6 +59,18 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, FileError> {
     std::fs::read(path).map_err(at(path, "read"))
 }
 
+/// Read a file that is small if it is what it should be; a larger one is refused before it is in memory.
+pub fn read_at_most(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, FileError> {
+    let path = path.as_ref();
+    let bytes = std::fs::metadata(path).map(|meta| meta.len()).unwrap_or(0);
+    if bytes > limit {
+        let what = format!("is larger than it can be ({bytes} bytes, at most {limit})");
+        let source = io::Error::new(io::ErrorKind::InvalidData, what);
+        return Err(FileError { path: path.to_owned(), doing: "read", source });
+    }
+    read(path)
+}
+
 /// Whole contents of a UTF-8 text file.
 pub fn read_to_string(path: impl AsRef<Path>) -> Result<String, FileError> {
     let path = path.as_ref();

@@ -1,9 +1,10 @@
-//! Clock, heap buffers and peak memory of the process.
+//! Clock and heap buffers.
 
-use std::path::Path;
-use std::time::Instant;
+use rustix::time::{ClockId, clock_gettime};
 
-use crate::protocol::{Buffers, Latency, Protocol, measure_into};
+use crate::conditions::{Conditions, Edge};
+use crate::latency::Latency;
+use crate::protocol::{Buffers, Instruments, Protocol, measure_into, measure_watched_into};
 
 /// Samples kept a window: 256 KiB, enough for every percentile and small beside a model.
 const KEPT: usize = 1 << 15;
@@ -17,7 +18,24 @@ pub fn measure<E>(
     measure_into(clock, run, protocol, &mut Box::new(Buffers::<KEPT>::new()))
 }
 
-/// Nanoseconds since this call, by the system's monotonic clock.
+/// The same, with the machine watched at the edges of every window.
+pub fn measure_watched<E>(
+    instruments: &mut Instruments<impl FnMut() -> u64, impl FnMut(Edge) -> Conditions>,
+    run: &mut impl FnMut() -> Result<(), E>,
+    protocol: &Protocol,
+) -> Result<Latency, E> {
+    measure_watched_into(instruments, run, protocol, &mut Box::new(Buffers::<KEPT>::new()))
+}
+
+/// Nanoseconds on `CLOCK_MONOTONIC_RAW`: no correction by NTP stretches or shrinks it. All programs of one machine read the same
+/// figure.
+pub fn raw_now_ns() -> u64 {
+    let now = clock_gettime(ClockId::MonotonicRaw);
+    let whole = u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000);
+    whole.saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// The clock of a measurement: nanoseconds since this call, by [`raw_now_ns`].
 ///
 /// ```
 /// let mut clock = limbeck_measure::monotonic_clock();
@@ -25,41 +43,13 @@ pub fn measure<E>(
 /// assert!(b >= a);
 /// ```
 pub fn monotonic_clock() -> impl FnMut() -> u64 {
-    let start = Instant::now();
-    move || u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// The most memory this process ever had resident (VmHWM), in bytes; `None` where the system does not say.
-pub fn peak_rss_bytes() -> Option<u64> {
-    peak_rss_bytes_in(Path::new("/"))
-}
-
-/// The same with the file systems found under `root`.
-pub fn peak_rss_bytes_in(root: &Path) -> Option<u64> {
-    let status = std::fs::read_to_string(root.join("proc/self/status")).ok()?;
-    let value = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
+    let start = raw_now_ns();
+    move || raw_now_ns().saturating_sub(start)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn this_process_has_a_peak_and_a_broken_status_has_none() {
-        if cfg!(target_os = "linux") {
-            assert!(peak_rss_bytes().unwrap() > 100_000);
-        }
-        let root = tempfile::tempdir().unwrap();
-        assert_eq!(peak_rss_bytes_in(root.path()), None);
-        std::fs::create_dir_all(root.path().join("proc/self")).unwrap();
-        let write = |text| std::fs::write(root.path().join("proc/self/status"), text).unwrap();
-        write("Name:\tx\nVmHWM:\t   2048 kB\n");
-        assert_eq!(peak_rss_bytes_in(root.path()), Some(2 << 20));
-        write("VmHWM:\tmany kB\n");
-        assert_eq!(peak_rss_bytes_in(root.path()), None);
-    }
 
     #[test]
     fn the_real_clock_measures_a_real_loop() {
@@ -73,5 +63,14 @@ mod tests {
         let latency = measure(&mut monotonic_clock(), &mut run, &Protocol::quick(0.01)).unwrap();
         assert!(latency.score_us > 0.0 && latency.all.n >= 30);
         assert!(latency.all.min_us <= latency.all.p50_us && latency.all.p50_us <= latency.all.max_us);
+    }
+
+    #[test]
+    fn the_raw_clock_moves_with_the_system_clock() {
+        let (start, before) = (std::time::Instant::now(), raw_now_ns());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let (raw, wall) = ((raw_now_ns() - before) as f64, start.elapsed().as_nanos() as f64);
+        // NTP bends the system clock by 500 ppm at most (adjtimex(2)).
+        assert!(raw > 19.9e6 && raw < 1.001 * wall, "{raw} within {wall}");
     }
 }

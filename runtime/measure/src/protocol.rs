@@ -4,21 +4,17 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::conditions::{Conditions, Edge, Edges};
+use crate::latency::{Latency, Measured};
 use crate::samples::Samples;
-use crate::summary::{Summary, median, micros};
-use crate::warm_up::{WarmUp, WarmUpRecord};
+use crate::summary::{Summary, median};
+use crate::warm_up::WarmUp;
 
 /// Most windows a measurement can have.
 pub const MAX_WINDOWS: usize = 16;
 
-/// Points of [`Latency::distribution_us`]: one a percent, both ends included.
-pub const DISTRIBUTION_POINTS: usize = 101;
-
-/// A window whose coefficient of variation is above this is called noisy (trtexec warns at the same value).
-const NOISY_COV: f64 = 0.025;
-
-/// A drift of the window medians, first to last, above this is called out.
-const DRIFT: f64 = 0.025;
+/// Runs of the empty model that measure the driver itself.
+const EMPTY_RUNS: usize = 101;
 
 /// How long to measure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,76 +68,6 @@ impl fmt::Display for Rule {
     }
 }
 
-/// The record of a latency measurement. Times in microseconds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Latency {
-    /// By which rules.
-    pub rule: Rule,
-    /// How long.
-    pub protocol: Protocol,
-    /// How the warm-up went; its runs are in no window.
-    pub warm_up: WarmUpRecord,
-    /// The very first run of this process.
-    pub first_us: f64,
-    /// One summary a window.
-    pub windows: heapless::Vec<Summary, MAX_WINDOWS>,
-    /// The headline: median over windows of the window's median.
-    pub score_us: f64,
-    /// All windows pooled.
-    pub all: Summary,
-    /// Order statistics of all windows pooled, 0 %, 1 % … 100 %: for drawing the distribution, not for quoting a tail.
-    pub distribution_us: heapless::Vec<f64, DISTRIBUTION_POINTS>,
-    /// Reasons to trust the numbers less.
-    pub warnings: heapless::Vec<Warning, { MAX_WINDOWS + 3 }>,
-}
-
-/// A reason to trust a measurement less; its text says what to do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Warning {
-    /// The warm-up ended at its cap.
-    NotWarm {
-        /// Runs until then.
-        runs: u64,
-    },
-    /// A window's durations scatter.
-    Noisy {
-        /// Which window, from 1.
-        window: u32,
-        /// Its coefficient of variation.
-        cov: f64,
-    },
-    /// The window medians go up or down.
-    Drift {
-        /// Change from the first to the last window on the fitted line, as a fraction of the score.
-        fraction: f64,
-    },
-    /// Too few runs in all for a p90.
-    NoP90 {
-        /// Runs in all.
-        n: u64,
-    },
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Warning::NotWarm { runs } => {
-                write!(f, "not stable after {runs} warm-up runs; stop other programs and measure again")
-            }
-            Warning::Noisy { window, cov } => {
-                let percent = cov * 100.0;
-                write!(f, "window {window} scatters by {percent:.1} %; stop other programs, fix the clock frequency")
-            }
-            Warning::Drift { fraction } => {
-                let (percent, way) = (fraction.abs() * 100.0, if *fraction > 0.0 { "slower" } else { "faster" });
-                write!(f, "runs get {way}, {percent:.1} % from first to last window; check heat and clock frequency")
-            }
-            Warning::NoP90 { n } => write!(f, "{n} runs are too few for a p90 (64 needed); measure longer"),
-        }
-    }
-}
-
 /// Sample buffers that the caller lends: `2 * 8 * N` bytes and a little more.
 #[derive(Debug, Clone, Default)]
 pub struct Buffers<const N: usize> {
@@ -161,17 +87,38 @@ impl<const N: usize> Buffers<N> {
     }
 }
 
-/// Measure `run` by `protocol`: first run, warm-up, windows.
+/// What is read beside the model.
+pub struct Instruments<C, W> {
+    /// Nanoseconds; never goes backwards, and moves while the model runs: a window ends by its time. Read right before and right after
+    /// every run.
+    pub clock: C,
+    /// The machine, at both edges of every window, outside the time that counts: it may read files, print, or wait.
+    pub conditions: W,
+}
+
+/// Measure `run` by `protocol`: the empty model, first run, warm-up, windows. Nothing is known of the machine.
 ///
-/// `clock` gives nanoseconds, never goes backwards, and must move while `run` runs: a window ends by its time.
-/// The first error of `run` ends the measurement.
+/// `clock` is that of [`Instruments`]. The first error of `run` ends the measurement.
 pub fn measure_into<const N: usize, E>(
     clock: &mut impl FnMut() -> u64,
     run: &mut impl FnMut() -> Result<(), E>,
     protocol: &Protocol,
     buffers: &mut Buffers<N>,
 ) -> Result<Latency, E> {
+    let mut instruments = Instruments { clock, conditions: |_| Conditions::default() };
+    measure_watched_into(&mut instruments, run, protocol, buffers)
+}
+
+/// The same, with the machine watched at the edges of every window.
+pub fn measure_watched_into<const N: usize, E>(
+    instruments: &mut Instruments<impl FnMut() -> u64, impl FnMut(Edge) -> Conditions>,
+    run: &mut impl FnMut() -> Result<(), E>,
+    protocol: &Protocol,
+    buffers: &mut Buffers<N>,
+) -> Result<Latency, E> {
     let protocol = protocol.within_limits();
+    let Instruments { clock, conditions } = instruments;
+    let overhead_ns = overhead_ns(clock);
     let first_ns = timed(clock, run)?;
     let mut warm_up = if protocol.quick { WarmUp::quick() } else { WarmUp::full() };
     let mut warm = warm_up.push(first_ns);
@@ -180,14 +127,29 @@ pub fn measure_into<const N: usize, E>(
     }
 
     buffers.all.clear();
-    let mut windows = heapless::Vec::new();
-    for _ in 0..protocol.windows {
+    let (mut windows, mut edges) = (heapless::Vec::new(), heapless::Vec::new());
+    for i in 0..protocol.windows {
+        let start = conditions(Edge::Start(i));
         measure_window(clock, run, &protocol, buffers)?;
+        let end = conditions(Edge::End(i));
         if let Some(summary) = Summary::of(&mut buffers.window) {
             let _ = windows.push(summary);
+            let _ = edges.push(Edges { start, end });
         }
     }
-    Ok(latency(protocol, first_ns, warm_up.record(), windows, &mut buffers.all))
+    let measured = Measured { protocol, overhead_ns, first_ns, warm_up: warm_up.record(), windows, edges };
+    Ok(measured.record(&mut buffers.all))
+}
+
+/// Median time of a model that does nothing, run as every model is run: what reading the clock adds to each sample. It is in every
+/// sample, and is not subtracted.
+fn overhead_ns(clock: &mut impl FnMut() -> u64) -> f64 {
+    let mut samples = Samples::<EMPTY_RUNS>::new();
+    for _ in 0..EMPTY_RUNS {
+        let Ok(ns) = timed(clock, &mut || Ok::<(), core::convert::Infallible>(()));
+        samples.push(ns);
+    }
+    median(samples.sorted()).unwrap_or(0.0)
 }
 
 /// One window into both buffers. Between the two clock reads of a run there is the run and nothing else.
@@ -213,74 +175,11 @@ fn measure_window<const N: usize, E>(
     }
 }
 
-fn timed<E>(clock: &mut impl FnMut() -> u64, run: &mut impl FnMut() -> Result<(), E>) -> Result<u64, E> {
+/// The duration of one run.
+pub(crate) fn timed<E>(clock: &mut impl FnMut() -> u64, run: &mut impl FnMut() -> Result<(), E>) -> Result<u64, E> {
     let before = clock();
     run()?;
     Ok(clock().saturating_sub(before))
-}
-
-fn latency<const N: usize>(
-    protocol: Protocol,
-    first_ns: u64,
-    warm_up: WarmUpRecord,
-    windows: heapless::Vec<Summary, MAX_WINDOWS>,
-    all: &mut Samples<N>,
-) -> Latency {
-    // A window has at least one run (`within_limits`), so there is always something to summarise.
-    let all_summary = Summary::of(all).expect("a window without a run");
-    let score_us = median_of_medians(&windows);
-    let mut warnings = heapless::Vec::new();
-    let mut warn = |warning| {
-        let _ = warnings.push(warning);
-    };
-    if !warm_up.stable {
-        warn(Warning::NotWarm { runs: warm_up.runs });
-    }
-    for (window, summary) in (1..).zip(&windows) {
-        if summary.cov > NOISY_COV {
-            warn(Warning::Noisy { window, cov: summary.cov });
-        }
-    }
-    let fraction = drift(&windows, score_us);
-    if fraction.abs() > DRIFT {
-        warn(Warning::Drift { fraction });
-    }
-    if all_summary.p90_us.is_none() {
-        warn(Warning::NoP90 { n: all_summary.n });
-    }
-    let sorted = all.kept();
-    let distribution_us =
-        (0..DISTRIBUTION_POINTS).map(|i| micros(sorted[(sorted.len() - 1) * i / (DISTRIBUTION_POINTS - 1)])).collect();
-    Latency {
-        rule: Rule::SingleStreamV1,
-        protocol,
-        warm_up,
-        first_us: micros(first_ns),
-        windows,
-        score_us,
-        all: all_summary,
-        distribution_us,
-        warnings,
-    }
-}
-
-fn median_of_medians(windows: &[Summary]) -> f64 {
-    let mut medians: heapless::Vec<u64, MAX_WINDOWS> = windows.iter().map(|w| (w.p50_us * 1e3) as u64).collect();
-    medians.sort_unstable();
-    median(&medians).unwrap_or(0.0) / 1e3
-}
-
-/// Change over all windows on the least-squares line through their medians, relative to `score_us`; 0 for fewer than
-/// three windows.
-fn drift(windows: &[Summary], score_us: f64) -> f64 {
-    let n = windows.len() as f64;
-    if windows.len() < 3 || score_us == 0.0 {
-        return 0.0;
-    }
-    let middle = (n - 1.0) / 2.0;
-    let centred = || windows.iter().enumerate().map(|(i, w)| (i as f64 - middle, w.p50_us));
-    let slope = centred().map(|(x, y)| x * y).sum::<f64>() / centred().map(|(x, _)| x * x).sum::<f64>();
-    slope * (n - 1.0) / score_us
 }
 
 #[cfg(test)]
@@ -288,6 +187,7 @@ mod tests {
     use core::cell::Cell;
 
     use super::*;
+    use crate::latency::{DISTRIBUTION_POINTS, Warning};
 
     /// Measure a pretend model whose run `i` takes `ns(i)`.
     fn pretend(protocol: &Protocol, ns: impl Fn(u64) -> u64) -> Latency {

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::samples::Samples;
+use crate::spread::Spread;
 
 /// The chance we accept of a reported percentile being too low (MLPerf inference: confidence 0.99).
 const EARLY_STOPPING_RISK: f64 = 0.01;
@@ -34,6 +35,10 @@ pub struct Summary {
     pub mean_us: f64,
     /// Coefficient of variation: sample standard deviation / mean.
     pub cov: f64,
+    /// Median absolute deviation from the median, unscaled.
+    pub mad_us: f64,
+    /// Kept runs that lie far off (modified z-score above 3.5, see `spread`).
+    pub outliers: u64,
 }
 
 impl Summary {
@@ -42,6 +47,7 @@ impl Summary {
         let (min_ns, max_ns) = (samples.min_ns()?, samples.max_ns()?);
         let (n, sum_ns) = (samples.n(), samples.sum_ns());
         let sorted = samples.sorted();
+        let spread = Spread::of(sorted)?;
         Some(Summary {
             n,
             kept: sorted.len() as u64,
@@ -53,6 +59,8 @@ impl Summary {
             max_us: micros(max_ns),
             mean_us: sum_ns as f64 / n as f64 / 1e3,
             cov: coefficient_of_variation(sorted),
+            mad_us: spread.mad_ns / 1e3,
+            outliers: spread.outliers,
         })
     }
 }

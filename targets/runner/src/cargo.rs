@@ -256,7 +256,8 @@ mod tests {
             (
                 &rpi4_floor,
                 &["aarch64-linux-gnu-gcc", "zig"],
-                "CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
+                "CC_aarch64_unknown_linux_gnu=/lb/toolchains/aarch64-linux-gnu.2.28/zig-cc \
+                 AR_aarch64_unknown_linux_gnu=/lb/toolchains/aarch64-linux-gnu.2.28/zig-ar \
                  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=/lb/toolchains/aarch64-linux-gnu.2.28/zig-cc \
                  aarch64-unknown-linux-gnu",
             ),

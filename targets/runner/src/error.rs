@@ -47,6 +47,14 @@ pub enum RunnerError {
         /// The way out.
         fix: String,
     },
+    /// The board takes bundles of another key, or newer ones only.
+    #[error("{}: the board does not take it: {why}", folder.display())]
+    Untrusted {
+        /// Folder on the board.
+        folder: PathBuf,
+        /// What it asks for.
+        why: String,
+    },
     /// Another limbeck uses the board.
     #[error("{}: the board is in use by {holder}; wait for it or stop it", lock.display())]
     Busy {
@@ -188,7 +196,9 @@ impl RunnerError {
             | RunnerError::Timeout { .. }
             | RunnerError::Unreachable { .. }
             | RunnerError::NotLetIn { .. } => 6,
-            RunnerError::HostKeyUnknown { .. } | RunnerError::HostKeyChanged { .. } => 7,
+            RunnerError::HostKeyUnknown { .. } | RunnerError::HostKeyChanged { .. } | RunnerError::Untrusted { .. } => {
+                7
+            }
             RunnerError::WrongProgram { .. } | RunnerError::DeviceRefused { .. } => 8,
             RunnerError::File(file) if file.is_full_disk() => 8,
             RunnerError::Agent { code: code @ 1..=10, .. } => *code,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use limbeck_boards::Board;
 use limbeck_files::FileError;
 
+use crate::admission::{self, Admission};
 use crate::build::Agent;
 use crate::error::{RunnerError, ending, tail_after};
 use crate::lock::Lock;
@@ -25,6 +26,7 @@ const PROBE_DEADLINE: Duration = Duration::from_secs(60);
 /// The agent's exit codes that say more than that it does not start.
 const PROBES_DIFFER: i32 = 3;
 const NO_MEMORY: i32 = 4;
+const UNTRUSTED: i32 = 7;
 const REFUSED: i32 = 9;
 /// The newest output format of the agent that this version reads.
 const SCHEMA_VERSION: u64 = 1;
@@ -40,14 +42,24 @@ pub struct Installed {
     preflight: Option<Preflight>,
 }
 
-/// Install `agent` and `bundle` on `board` and make them current.
+/// Install `agent` and `bundle` on `board` and make them current; for bundles that nobody signs.
 pub fn install(board: &Board, agent: &Agent, bundle: &Path) -> Result<Installed, RunnerError> {
+    install_admitted(board, agent, bundle, &Admission::of_anything())
+}
+
+/// The same, if the board may have them.
+pub fn install_admitted(
+    board: &Board,
+    agent: &Agent,
+    bundle: &Path,
+    admission: &Admission<'_>,
+) -> Result<Installed, RunnerError> {
     let transport = transport_for(board)?;
     let workdir = transport.workdir(board)?;
     let need = need_bytes(agent, size_of_file(bundle)?);
     let preflight = preflight_over(&*transport, board, &workdir, Some(need))?;
     preflight.accept()?;
-    install_over(transport, &workdir, Duration::from_secs(board.timeout_s), agent, bundle)
+    admitted_over(transport, &workdir, Duration::from_secs(board.timeout_s), agent, bundle, admission)
         .map(|installed| Installed { preflight: Some(preflight), ..installed })
 }
 
@@ -58,8 +70,8 @@ pub fn rollback(board: &Board) -> Result<u32, RunnerError> {
     rollback_over(&*transport, &workdir)
 }
 
-/// Remove from `board` all that limbeck put there, unless another uses it. Files that are not limbeck's stay, and are
-/// named.
+/// Remove from `board` all that limbeck put there, whom it believes included, unless another uses it. Files that are not
+/// limbeck's stay, and are named.
 pub fn clean(board: &Board) -> Result<Vec<String>, RunnerError> {
     let transport = transport_for(board)?;
     let workdir = transport.workdir(board)?;
@@ -149,7 +161,7 @@ impl Installed {
 
     /// Remove a folder below the working folder with all that is in it.
     pub fn remove(&self, folder: &Path) -> Result<(), RunnerError> {
-        self.transport.remove_dir(&self.workdir.join(folder))
+        self.transport.remove(&self.workdir.join(folder))
     }
 
     /// What the board looked like before the install; `None` for an install that was only opened.
@@ -199,12 +211,13 @@ fn schema_error(line: &str) -> Option<&'static str> {
     }
 }
 
-fn install_over(
+fn admitted_over(
     transport: Box<dyn Transport>,
     workdir: &Path,
     timeout: Duration,
     agent: &Agent,
     bundle: &Path,
+    admission: &Admission<'_>,
 ) -> Result<Installed, RunnerError> {
     let bundle_bytes = size_of_file(bundle)?;
     let bundle_sha256 = limbeck_files::sha256_file(bundle)?;
@@ -212,6 +225,7 @@ fn install_over(
     let slots = workdir.join("slots");
     transport.make_dir(&slots)?;
     let lock = transport.lock(workdir)?;
+    let remembered = admission.ask(&*transport, workdir)?;
     let current = linked_slot(&*transport, &workdir.join("current"))?;
     let previous = linked_slot(&*transport, &workdir.join("previous"))?;
     remove_others(&*transport, &slots, &[current, previous])?;
@@ -236,10 +250,13 @@ fn install_over(
         transport.put(Copied { from: bundle, to: &data, sha256: &bundle_sha256, executable: false })?;
         transport.sync_dir(&slot)?;
         transport.sync_dir(&slots)?;
-        probe(&*transport, &slot, timeout.max(PROBE_DEADLINE), &lock)
+        admission.allow_downgrade(&*transport, workdir)?;
+        probe(&*transport, workdir, &slot, timeout.max(PROBE_DEADLINE), &lock)?;
+        // Before the switch: a board that remembers more than it runs takes nothing older, either way.
+        admission.keep(&*transport, workdir, &remembered)
     })();
     if let Err(error) = filled {
-        if let Err(e) = transport.remove_dir(&slot) {
+        if let Err(e) = transport.remove(&slot) {
             log::debug!("after a failed install: {e}");
         }
         return Err(error);
@@ -274,8 +291,15 @@ fn size_of_file(path: &Path) -> Result<u64, FileError> {
 
 /// Let the new slot prove itself: a noexec mount, a wrong architecture or a missing CPU feature shows now, and so does an
 /// agent that computes other integers than the host did.
-fn probe(transport: &dyn Transport, slot: &Path, deadline: Duration, lock: &Lock) -> Result<(), RunnerError> {
-    let argv = [slot.join("agent").into_os_string(), "probe".into(), slot.join("bundle").into_os_string()];
+fn probe(
+    transport: &dyn Transport,
+    workdir: &Path,
+    slot: &Path,
+    deadline: Duration,
+    lock: &Lock,
+) -> Result<(), RunnerError> {
+    let bundle = slot.join("bundle").into_os_string();
+    let argv = [slot.join("agent").into_os_string(), "probe".into(), bundle, "--admit".into(), workdir.into()];
     let job = Job { what: "agent probe", argv: &argv, dir: slot, deadline, lock };
     let output = transport.run_and_collect(job)?;
     let how = match output.status {
@@ -285,7 +309,7 @@ fn probe(transport: &dyn Transport, slot: &Path, deadline: Duration, lock: &Lock
             let folder = slot.to_owned();
             return Err(RunnerError::ProbesDiffer { folder, samples: differing(&output.stdout) });
         }
-        code @ (NO_MEMORY | REFUSED) => {
+        code @ (NO_MEMORY | UNTRUSTED | REFUSED) => {
             return Err(RunnerError::Agent { verb: "probe".to_owned(), code, stderr_tail: output.stderr_tail });
         }
         126 => "the file system is mounted noexec, or the program is for another architecture".to_owned(),
@@ -330,13 +354,13 @@ fn clean_over(transport: &dyn Transport, workdir: &Path) -> Result<Vec<String>, 
     transport.make_dir(workdir)?;
     let lock = transport.lock(workdir)?;
     // The links first: what they point to is never half there.
-    for name in ["current", "previous", "slots", "adapt"] {
-        transport.remove_dir(&workdir.join(name))?;
+    for name in ["current", "previous", "slots", "adapt", admission::KEY, admission::VERSION] {
+        transport.remove(&workdir.join(name))?;
     }
     let is_lock = |name: &String| name == "lock" || name == "lock.d";
     let others: Vec<String> = transport.list(workdir)?.into_iter().filter(|name| !is_lock(name)).collect();
     if others.is_empty() {
-        transport.remove_dir(workdir)?;
+        transport.remove(workdir)?;
     }
     drop(lock);
     Ok(others)
@@ -379,10 +403,22 @@ fn next_number(transport: &dyn Transport, slots: &Path) -> Result<u32, RunnerErr
 fn remove_others(transport: &dyn Transport, slots: &Path, keep: &[Option<u32>]) -> Result<(), RunnerError> {
     for number in slot_numbers(transport, slots)? {
         if !keep.contains(&Some(number)) {
-            transport.remove_dir(&slots.join(number.to_string()))?;
+            transport.remove(&slots.join(number.to_string()))?;
         }
     }
     Ok(())
+}
+
+/// An install of what nobody signed.
+#[cfg(test)]
+fn install_over(
+    transport: Box<dyn Transport>,
+    workdir: &Path,
+    timeout: Duration,
+    agent: &Agent,
+    bundle: &Path,
+) -> Result<Installed, RunnerError> {
+    admitted_over(transport, workdir, timeout, agent, bundle, &Admission::of_anything())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::*;
+use crate::admission::Remembered;
 use crate::transport::{Local, Script};
 
 pub(super) const SECONDS_10: Duration = Duration::from_secs(10);
@@ -157,6 +158,7 @@ fn clean_leaves_nothing_of_limbeck_and_nothing_else_is_touched() {
     assert!(matches!(clean_over(&Local::native(), &f.workdir()), Err(RunnerError::Busy { .. })));
     drop(installed);
     std::fs::write(f.workdir().join("notes.txt"), "mine").unwrap();
+    std::fs::write(f.workdir().join("version"), "3\n").unwrap();
     assert_eq!(clean_over(&Local::native(), &f.workdir()).unwrap(), ["notes.txt"]);
     assert!(!f.workdir().join("slots").exists() && !f.workdir().join("current").is_symlink());
     std::fs::remove_file(f.workdir().join("notes.txt")).unwrap();
@@ -303,8 +305,8 @@ impl Transport for Dying {
     fn list(&self, dir: &Path) -> Result<Vec<String>, RunnerError> {
         self.step()?.list(dir)
     }
-    fn remove_dir(&self, dir: &Path) -> Result<(), RunnerError> {
-        self.step()?.remove_dir(dir)
+    fn remove(&self, dir: &Path) -> Result<(), RunnerError> {
+        self.step()?.remove(dir)
     }
     fn free_bytes(&self, dir: &Path) -> Result<Option<u64>, RunnerError> {
         self.step()?.free_bytes(dir)
@@ -411,4 +413,35 @@ fn files_are_sent_whole_and_a_bundle_comes_back_only_as_it_was() {
     assert!(!fetched.exists());
     installed.fetch_bundle(1, &fetched, &limbeck_files::sha256_hex(b"1")).unwrap();
     assert_eq!(std::fs::read(&fetched).unwrap(), b"1");
+}
+
+#[test]
+fn a_board_remembers_its_key_and_version_and_is_asked_before_anything_is_copied() {
+    let f = Fixture::new();
+    let install = |admission: &Admission<'_>, n: u32| {
+        let bundle = f.bundle(&n.to_string());
+        admitted_over(native(), &f.workdir(), SECONDS_10, &f.agent(""), &bundle, admission).map(|i| i.slot())
+    };
+    let remembers = |name: &str| std::fs::read_to_string(f.workdir().join(name)).ok();
+    let first = Admission { key: Some("RWQkey"), version: Some(3), ..Admission::of_anything() };
+    install(&first, 1).unwrap();
+    assert_eq!((remembers("trusted.pub").as_deref(), remembers("version").as_deref()), (Some("RWQkey\n"), Some("3\n")));
+
+    let asked = std::cell::RefCell::new(Remembered::default());
+    let refuse = |remembered: &Remembered| {
+        *asked.borrow_mut() = remembered.clone();
+        Err("version 2, and the board had version 3".to_owned())
+    };
+    let slots = || std::fs::read_dir(f.workdir().join("slots")).unwrap().count();
+    let before = slots();
+    let error = install(&Admission { admit: &refuse, version: Some(2), ..Admission::of_anything() }, 2).unwrap_err();
+    assert_eq!((error.exit_code(), slots()), (7, before), "{error}");
+    assert_eq!(asked.borrow().key.as_deref().map(str::trim), Some("RWQkey"));
+    assert_eq!(remembers("version").as_deref(), Some("3\n"));
+
+    // Another key is not taken on the way.
+    install(&Admission { key: Some("RWQother"), version: Some(4), ..Admission::of_anything() }, 3).unwrap();
+    assert_eq!((remembers("trusted.pub").as_deref(), remembers("version").as_deref()), (Some("RWQkey\n"), Some("4\n")));
+    install(&Admission { version: Some(1), downgrade: true, ..Admission::of_anything() }, 4).unwrap();
+    assert_eq!(remembers("version").as_deref(), Some("1\n"));
 }

@@ -25,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod build;
 mod cargo;
 mod doctor;
@@ -51,8 +52,9 @@ pub use elf::{glibc_needed, static_check};
 // Look at a board first.
 pub use preflight::{Check, Facts, Preflight, Verdict, preflight};
 // Install and run.
+pub use admission::{Admission, Remembered};
 pub use error::RunnerError;
-pub use install::{Installed, clean, install, rollback};
+pub use install::{Installed, clean, install, install_admitted, rollback};
 pub use lock::Lock;
 pub use process::{Output, interrupt};
 pub use transport::{Copied, Job, Local, Script, Ssh, SshClient, Transport, transport_for};

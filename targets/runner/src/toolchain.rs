@@ -6,7 +6,7 @@
 //! | musl | Debian's cross gcc, or zig | `rust-lld`: start files and libc come with the Rust target |
 //! | gnu, static | Debian's cross gcc | the same: its libc.a |
 //! | gnu | Debian's cross gcc, or zig | the same |
-//! | gnu with a floor (`glibc`) | Debian's cross gcc, or zig | zig: gcc links against its own glibc only |
+//! | gnu with a floor (`glibc`) | zig: gcc has the headers of its own glibc only | zig |
 //!
 //! What the user has set (`CC_<target>`, `CARGO_TARGET_<TARGET>_LINKER`) comes before all of it.
 
@@ -106,7 +106,11 @@ impl Toolchain {
         let users = |variable: String| Some(Tool::Users(host.set(&variable)?.to_string_lossy().into_owned()));
         let mut missing = Vec::new();
 
-        let compiler = users(cc_variable(&board.triple)).or_else(named).or_else(zig);
+        let compiler = users(cc_variable(&board.triple));
+        let compiler = match board.glibc {
+            Some(_) => compiler.or_else(zig).or_else(named),
+            None => compiler.or_else(named).or_else(zig),
+        };
         if let Some(tool @ Tool::Users(command)) = &compiler
             && !tool.is_there(host)
         {
@@ -114,7 +118,7 @@ impl Toolchain {
             missing.push(Missing { what, fix: format!("unset {}", cc_variable(&board.triple)) });
         }
         let compiler = compiler.unwrap_or_else(|| {
-            missing.push(usual.missing(is_static_gnu, host));
+            missing.push(usual.missing(board, host));
             Tool::Named(usual.program.to_owned())
         });
 
@@ -130,6 +134,7 @@ impl Toolchain {
         });
         if let Tool::Named(program) = &linker
             && linker == compiler
+            && !is_native(board)
             && let Some(path) = host.find(program)
         {
             let library = if is_static_gnu { "libc.a" } else { "libc.so" };
@@ -202,37 +207,41 @@ impl UsualCompiler {
         UsualCompiler { program, package }
     }
 
-    fn missing_library(&self, library: &str, host: &HostEnv<'_>) -> Missing {
-        let what = format!("C library `{library}` of `{}`", self.program);
-        // gcc-riscv64-linux-gnu ─► libc6-dev-riscv64-cross; two of Debian's architectures have other names than GNU's.
-        let arch = self.package.and_then(|package| package.strip_prefix("gcc-")?.split_once("-linux-"));
-        let arch = arch.map(|(arch, abi)| match (arch, abi) {
+    /// Debian's package of the libc that it links against: that of gcc-riscv64-linux-gnu is libc6-dev-riscv64-cross.
+    fn libc_package(&self) -> Option<String> {
+        let (arch, abi) = self.package?.strip_prefix("gcc-")?.split_once("-linux-")?;
+        // Where Debian's name of an architecture is not GNU's.
+        let arch = match (arch, abi) {
             ("aarch64", _) => "arm64",
             ("x86-64", _) => "amd64",
             ("arm", "gnueabihf") => "armhf",
             ("arm", _) => "armel",
             (arch, _) => arch,
-        });
-        let fix = match arch {
-            Some(arch) => debian(&format!("libc6-dev-{arch}-cross")),
-            None => fix(Package::HostCompiler, host.path().as_deref()),
         };
-        Missing { what, fix }
+        Some(format!("libc6-dev-{arch}-cross"))
     }
 
-    fn missing(&self, is_static_gnu: bool, host: &HostEnv<'_>) -> Missing {
+    fn missing_library(&self, library: &str, host: &HostEnv<'_>) -> Missing {
+        let what = format!("C library `{library}` of `{}`", self.program);
+        let host_fix = || fix(Package::HostCompiler, host.path().as_deref());
+        Missing { what, fix: self.libc_package().map_or_else(host_fix, |package| debian(&package)) }
+    }
+
+    fn missing(&self, board: &Board, host: &HostEnv<'_>) -> Missing {
         let path = host.path();
         let what = format!("C compiler `{}` (assembles tract's kernels)", self.program);
-        let Some(package) = self.package else {
+        let (Some(package), Some(libc)) = (self.package, self.libc_package()) else {
             return Missing { what, fix: fix(Package::HostCompiler, path.as_deref()) };
         };
+        let is_musl = board.triple.contains("musl");
         match Manager::in_path(path.as_deref()) {
-            Some(Manager::Apt) => Missing { what, fix: debian(package) },
+            Some(Manager::Apt) if is_musl => Missing { what, fix: debian(package) },
+            Some(Manager::Apt) => Missing { what, fix: debian(&format!("{package} {libc}")) },
             // Other systems pack no cross compiler that has a libc; zig is one download everywhere.
-            _ if is_static_gnu => Missing {
+            _ if board.libc == Libc::Static && !is_musl => Missing {
                 what: format!(
                     "C compiler `{}` with a static libc; where that is not packed, zig builds for a board of your own \
-                     with `libc = \"gnu\"` and `glibc = \"2.28\"`",
+                     with `libc = \"gnu\"` and `glibc = \"2.31\"`",
                     self.program
                 ),
                 fix: zig_fix(host),
@@ -307,12 +316,12 @@ mod tests {
     }
 
     #[test]
-    fn a_floor_is_linked_by_zig_whatever_compiles() {
+    fn a_floor_is_compiled_for_and_linked_by_zig() {
         if !is_cross() {
             return;
         }
         let both = chosen(&with_floor(), &["aarch64-linux-gnu-gcc", "zig"], &[]);
-        assert_eq!(both.compiler, Tool::Named("aarch64-linux-gnu-gcc".into()));
+        assert_eq!(both.compiler, both.linker);
         assert_eq!(both.linker.command(), "/lb/toolchains/aarch64-linux-gnu.2.28/zig-cc");
         let gcc = chosen(&with_floor(), &["aarch64-linux-gnu-gcc", "apt-get"], &[]);
         assert_eq!(gcc.missing.len(), 1);
@@ -370,9 +379,12 @@ mod tests {
         assert_eq!(fix(&aarch64, &["dnf"]).fix, wheel);
         // zig has no static glibc: it cannot stand in, and that is said.
         let armv7 = board("qemu-armv7");
-        assert_eq!(fix(&armv7, &["apt-get", "zig"]).fix, "sudo apt-get install -y gcc-arm-linux-gnueabihf");
+        assert_eq!(
+            fix(&armv7, &["apt-get", "zig"]).fix,
+            "sudo apt-get install -y gcc-arm-linux-gnueabihf libc6-dev-armhf-cross"
+        );
         let elsewhere = fix(&armv7, &["dnf"]);
-        assert!(elsewhere.what.contains("`glibc = \"2.28\"`") && elsewhere.fix == wheel, "{elsewhere:?}");
+        assert!(elsewhere.what.contains("`glibc = \"2.31\"`") && elsewhere.fix == wheel, "{elsewhere:?}");
         assert_eq!(fix(&board("host"), &["dnf"]).fix, "sudo dnf install -y gcc");
     }
 }

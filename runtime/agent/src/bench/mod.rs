@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use limbeck_measure::{Environment, Protocol, measure, monotonic_clock, peak_rss_bytes};
 
-use crate::Loaded;
+use crate::loaded::Loaded;
 use crate::output::{Benchmark, emit};
 
 /// Samples that take turns as input, so that no single one stays in the caches.
