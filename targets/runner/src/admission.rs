@@ -14,9 +14,9 @@ use crate::error::RunnerError;
 use crate::transport::{Script, Transport};
 
 /// File of the key.
-const KEY: &str = "trusted.pub";
+pub(crate) const KEY: &str = "trusted.pub";
 /// File of the version.
-const VERSION: &str = "version";
+pub(crate) const VERSION: &str = "version";
 
 /// Longer files are none of ours.
 const LIMIT: &str = "4096";

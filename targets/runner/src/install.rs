@@ -11,7 +11,7 @@ use std::time::Duration;
 use limbeck_boards::Board;
 use limbeck_files::FileError;
 
-use crate::admission::Admission;
+use crate::admission::{self, Admission};
 use crate::build::Agent;
 use crate::error::{RunnerError, ending, tail_after};
 use crate::lock::Lock;
@@ -70,8 +70,8 @@ pub fn rollback(board: &Board) -> Result<u32, RunnerError> {
     rollback_over(&*transport, &workdir)
 }
 
-/// Remove from `board` all that limbeck put there, unless another uses it. Files that are not limbeck's stay, and are
-/// named.
+/// Remove from `board` all that limbeck put there, whom it believes included, unless another uses it. Files that are not
+/// limbeck's stay, and are named.
 pub fn clean(board: &Board) -> Result<Vec<String>, RunnerError> {
     let transport = transport_for(board)?;
     let workdir = transport.workdir(board)?;
@@ -161,7 +161,7 @@ impl Installed {
 
     /// Remove a folder below the working folder with all that is in it.
     pub fn remove(&self, folder: &Path) -> Result<(), RunnerError> {
-        self.transport.remove_dir(&self.workdir.join(folder))
+        self.transport.remove(&self.workdir.join(folder))
     }
 
     /// What the board looked like before the install; `None` for an install that was only opened.
@@ -256,7 +256,7 @@ fn admitted_over(
         admission.keep(&*transport, workdir, &remembered)
     })();
     if let Err(error) = filled {
-        if let Err(e) = transport.remove_dir(&slot) {
+        if let Err(e) = transport.remove(&slot) {
             log::debug!("after a failed install: {e}");
         }
         return Err(error);
@@ -354,13 +354,13 @@ fn clean_over(transport: &dyn Transport, workdir: &Path) -> Result<Vec<String>, 
     transport.make_dir(workdir)?;
     let lock = transport.lock(workdir)?;
     // The links first: what they point to is never half there.
-    for name in ["current", "previous", "slots", "adapt"] {
-        transport.remove_dir(&workdir.join(name))?;
+    for name in ["current", "previous", "slots", "adapt", admission::KEY, admission::VERSION] {
+        transport.remove(&workdir.join(name))?;
     }
     let is_lock = |name: &String| name == "lock" || name == "lock.d";
     let others: Vec<String> = transport.list(workdir)?.into_iter().filter(|name| !is_lock(name)).collect();
     if others.is_empty() {
-        transport.remove_dir(workdir)?;
+        transport.remove(workdir)?;
     }
     drop(lock);
     Ok(others)
@@ -403,7 +403,7 @@ fn next_number(transport: &dyn Transport, slots: &Path) -> Result<u32, RunnerErr
 fn remove_others(transport: &dyn Transport, slots: &Path, keep: &[Option<u32>]) -> Result<(), RunnerError> {
     for number in slot_numbers(transport, slots)? {
         if !keep.contains(&Some(number)) {
-            transport.remove_dir(&slots.join(number.to_string()))?;
+            transport.remove(&slots.join(number.to_string()))?;
         }
     }
     Ok(())

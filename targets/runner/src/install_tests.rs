@@ -158,6 +158,7 @@ fn clean_leaves_nothing_of_limbeck_and_nothing_else_is_touched() {
     assert!(matches!(clean_over(&Local::native(), &f.workdir()), Err(RunnerError::Busy { .. })));
     drop(installed);
     std::fs::write(f.workdir().join("notes.txt"), "mine").unwrap();
+    std::fs::write(f.workdir().join("version"), "3\n").unwrap();
     assert_eq!(clean_over(&Local::native(), &f.workdir()).unwrap(), ["notes.txt"]);
     assert!(!f.workdir().join("slots").exists() && !f.workdir().join("current").is_symlink());
     std::fs::remove_file(f.workdir().join("notes.txt")).unwrap();
@@ -304,8 +305,8 @@ impl Transport for Dying {
     fn list(&self, dir: &Path) -> Result<Vec<String>, RunnerError> {
         self.step()?.list(dir)
     }
-    fn remove_dir(&self, dir: &Path) -> Result<(), RunnerError> {
-        self.step()?.remove_dir(dir)
+    fn remove(&self, dir: &Path) -> Result<(), RunnerError> {
+        self.step()?.remove(dir)
     }
     fn free_bytes(&self, dir: &Path) -> Result<Option<u64>, RunnerError> {
         self.step()?.free_bytes(dir)

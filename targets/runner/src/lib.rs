@@ -1,9 +1,9 @@
 //! Cross-build the agent, install it on a board, start it, collect what it says.
 //!
 //! ```text
-//! doctor ─► build_agent ─► install ────────────► Installed::agent("validate") ─► JSON lines
-//! (tools)   cargo, ELF     lock, space, put,     deadline, whole process group,
-//!           checked        probe, switch         exit code passed through
+//! doctor ─► build_agent ─► preflight ──► install ─────────► Installed::agent("validate") ─► JSON lines
+//! (tools)   cargo, ELF     the board,    lock, space, put,  deadline, all that it started,
+//!           checked        looked at     probe, switch      exit code passed through
 //! ```
 //!
 //! On the board everything stands below one folder that needs no root:
@@ -16,7 +16,8 @@
 //! <workdir>/previous ─► slots/<n-1>      what `rollback` goes back to
 //! ```
 //!
-//! A kill or power cut at any point leaves `current` on a whole slot, the old or the new one.
+//! A kill or power cut at any point leaves `current` on a whole slot, the old or the new one. Boards are this machine, this
+//! machine behind an emulator, or behind ssh; all of the above is the same on each.
 //!
 //! Ctrl-C: children run in process groups of their own, so a terminal does not reach them. A program that uses this
 //! crate calls [`interrupt`] from its handler; every running agent is killed and the calls return

@@ -86,8 +86,11 @@ impl Transport for Local {
         Ok(names.collect())
     }
 
-    fn remove_dir(&self, dir: &Path) -> Result<(), RunnerError> {
-        match std::fs::remove_dir_all(dir) {
+    fn remove(&self, dir: &Path) -> Result<(), RunnerError> {
+        match std::fs::remove_dir_all(dir).or_else(|e| match e.kind() {
+            ErrorKind::NotADirectory => std::fs::remove_file(dir),
+            _ => Err(e),
+        }) {
             Err(e) if e.kind() != ErrorKind::NotFound => Err(refused_or(dir, "remove", e)),
             _ => Ok(()),
         }

@@ -80,8 +80,8 @@ pub trait Transport: Send {
     fn read_link(&self, link: &Path) -> Result<Option<PathBuf>, RunnerError>;
     /// Names in a folder.
     fn list(&self, dir: &Path) -> Result<Vec<String>, RunnerError>;
-    /// Remove a folder with all that is in it, or a link; it may be absent.
-    fn remove_dir(&self, dir: &Path) -> Result<(), RunnerError>;
+    /// Remove a folder with all that is in it, a link or a file; it may be absent.
+    fn remove(&self, dir: &Path) -> Result<(), RunnerError>;
     /// Bytes free for us in a folder; `None` when the board does not say.
     fn free_bytes(&self, dir: &Path) -> Result<Option<u64>, RunnerError>;
     /// Run a script that looks at `path`, never behind an emulator; what it printed.

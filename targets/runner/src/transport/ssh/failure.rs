@@ -39,13 +39,12 @@ pub(crate) fn no_answer(client: &Client, status: i32, log: &str) -> RunnerError 
 
 /// The board offers another key than the one that was stored.
 pub(crate) fn changed(client: &Client, stored: &str, offered: Option<&str>) -> RunnerError {
-    let file = client.known_hosts();
     RunnerError::HostKeyChanged {
         board: client.board.clone(),
         host: client.place(),
         offered: offered.unwrap_or("an unknown one").to_owned(),
         stored: stored.to_owned(),
-        forget: format!("ssh-keygen -R {} -f {}", host_key_alias(&client.board), file.display()),
+        forget: format!("limbeck board forget {}", client.board),
     }
 }
 

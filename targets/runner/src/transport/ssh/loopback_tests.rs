@@ -110,7 +110,7 @@ fn every_operation_does_on_the_board_what_it_does_here() {
     }
     assert_eq!(std::fs::read_dir(work.join("slots/1")).unwrap().count(), 0);
     ssh.sync_dir(&work).unwrap();
-    ssh.remove_dir(&odd).unwrap();
+    ssh.remove(&odd).unwrap();
     assert!(!odd.exists());
     let error = ssh.list(&odd).unwrap_err();
     assert!(error.to_string().contains("list"), "{error}");

@@ -207,7 +207,7 @@ impl Transport for Ssh {
         Ok(names.lines().map(str::to_owned).collect())
     }
 
-    fn remove_dir(&self, dir: &Path) -> Result<(), RunnerError> {
+    fn remove(&self, dir: &Path) -> Result<(), RunnerError> {
         self.act(dir, "remove", "rm -rf \"$1\" 2>&1", &[dir.as_os_str()]).map(drop)
     }
 

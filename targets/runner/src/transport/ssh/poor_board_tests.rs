@@ -23,6 +23,7 @@ fn session(dir: &Path, silence: &str, path: &OsStr) -> std::process::Child {
         .env("PATH", path)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap()
 }

@@ -2,7 +2,8 @@
 #
 # $1 nonce  $2 folder of the lock  $3 who asks, for people  $4 longest silence in seconds  $5 text of run.sh
 # "<nonce> begin", then "<nonce> held", or what is wrong and "<nonce> end 73" (no lock file), "<nonce> end 75" (held by another).
-# Lines that we read: arguments for run.sh in quotes; "done" when the end of a program was seen; an empty one as a sign of life. When standard input ends, or nothing comes for too long, the program is killed and the lock is free.
+# Lines that we read: arguments for run.sh in quotes; "done" when the end of a program was seen; an empty one as a sign of life.
+# When standard input ends, or nothing comes for too long, the program is killed and the lock is free.
 nonce=$1 dir=$2 who=$3 silence=$4 run=$5
 nl='
 '
