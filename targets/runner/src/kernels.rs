@@ -102,13 +102,23 @@ pub(crate) fn probed(board: &Board, toolchain: &Toolchain) -> Option<String> {
 impl Probe {
     fn passes(&self, compiler: &[String]) -> bool {
         let Some((program, args)) = compiler.split_first() else { return false };
+        // A folder of its own: some compilers drop files beside the one they are asked for.
+        let folder = std::env::temp_dir().join(format!("limbeck-probe-{}-{}", std::process::id(), self.name));
+        if std::fs::create_dir_all(&folder).is_err() {
+            return false;
+        }
         let mut command = Command::new(program);
-        command.args(args).args(self.flags).args(["-c", "-x", self.language, "-", "-o", "/dev/null"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let Ok(mut child) = command.spawn() else { return false };
-        // A compiler that ends before it has read everything says so by its status.
-        let _ = child.stdin.take().map(|mut input| input.write_all(self.source.as_bytes()));
-        child.wait().is_ok_and(|status| status.success())
+        command.args(args).args(self.flags).args(["-c", "-x", self.language, "-", "-o", "probe.o"]);
+        command.current_dir(&folder).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let passes = command.spawn().is_ok_and(|mut child| {
+            // A compiler that ends before it has read everything says so by its status.
+            let _ = child.stdin.take().map(|mut input| input.write_all(self.source.as_bytes()));
+            child.wait().is_ok_and(|status| status.success())
+        });
+        if let Err(e) = std::fs::remove_dir_all(&folder) {
+            log::debug!("{}: {e}", folder.display());
+        }
+        passes
     }
 }
 
