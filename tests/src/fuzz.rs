@@ -177,6 +177,6 @@ impl<'a> Mutator<'a> {
 
     /// Evenly from 0 to `n` - 1; 0 for 0.
     fn below(&mut self, n: usize) -> usize {
-        (u64::from(self.random.next_u32()) * n as u64 >> 32) as usize
+        ((u64::from(self.random.next_u32()) * n as u64) >> 32) as usize
     }
 }

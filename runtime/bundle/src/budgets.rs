@@ -132,7 +132,8 @@ impl Budgets {
                 if is_share && !(0.0..=1.0).contains(&value) {
                     return Err(format!("`{name}` = {value}: a share lies between 0 and 1"));
                 }
-                if !is_share && !(value.is_finite() && value > 0.0) {
+                let is_limit = value.is_finite() && value > 0.0;
+                if !is_share && !is_limit {
                     return Err(format!("`{name}` = {value}: a limit must be above 0"));
                 }
             }
