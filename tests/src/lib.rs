@@ -12,7 +12,9 @@
 pub mod adapting;
 pub mod counts;
 pub mod foreign;
+pub mod fuzz;
 pub mod guest;
+pub mod hostile;
 pub mod instruction_class;
 pub mod limbeck;
 pub mod mca;

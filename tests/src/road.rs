@@ -65,7 +65,7 @@ pub fn damage_is_refused_on_the_board(world: &World, board: &str, runner: &[&str
         Ended::of(&mut started_in(&world.path("."), words[0].as_ref(), &args))
     };
     probe(&whole).expect(0, &[]);
-    for member in ["student.onnx", "card.toml", "samples.bin", "replay.bin"] {
+    for member in ["student.onnx", "student.plan", "card.toml", "samples.bin", "replay.bin"] {
         let header = whole.windows(member.len() + 1).position(|w| w == [member.as_bytes(), b"\0"].concat());
         // A tar header is 512 bytes; the member follows it.
         let mut damaged = whole.clone();

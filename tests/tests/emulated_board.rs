@@ -22,7 +22,7 @@ fn a_student_computes_the_same_integers_on_an_emulated_board() {
         return skip(test, &format!("{}\n{}", doctor.stdout.trim(), doctor.stderr.trim()));
     }
     let digest = by_verbs(&world, "out", 2);
-    on_board(&world, "out", BOARD, "dist", &digest);
+    on_board(&world, "out", BOARD, "board", &digest);
     damage_is_refused_on_the_board(&world, BOARD, &["qemu-aarch64-static", "-cpu", "cortex-a53"]);
 }
 
@@ -47,7 +47,7 @@ fn a_student_adapted_on_an_emulated_board_is_judged_as_here() {
             world.run(&format!("{} {recipe} {on}", adapting::ADAPT)).expect(code, &[]);
             report(&world, board)["adaptation"].clone()
         };
-        let (here, there) = (adapt("host", "dev"), adapt(BOARD, "dist"));
+        let (here, there) = (adapt("host", "dev"), adapt(BOARD, "board"));
         assert_eq!((&here["accepted"], &here["steps"]), (&there["accepted"], &there["steps"]), "{here} {there}");
         for (set, when) in [("held_out", "before"), ("held_out", "after"), ("replay", "before"), ("replay", "after")] {
             // A diverged training has no scores.
@@ -57,17 +57,17 @@ fn a_student_adapted_on_an_emulated_board_is_judged_as_here() {
         }
     }
     for board in ["host", BOARD] {
-        let validated = world.run(&format!("validate {board}.limbeck --board {BOARD} --profile dist")).expect(0, &[]);
+        let validated = world.run(&format!("validate {board}.limbeck --board {BOARD} --profile board")).expect(0, &[]);
         assert!(validated.stdout.contains("with this machine 100.00%"), "{}", validated.stdout);
     }
     // What either makes of an int8 student computes the same integers on both.
     world.run("quantize --student student.onnx --data scenes:seed=1,samples=24 --out int8.onnx").expect(0, &[]);
     world.run("bundle --student int8.onnx --data scenes:seed=2,samples=16 --out int8.limbeck").expect(0, &[]);
     let adapt = adapting::ADAPT.replace("student.limbeck", "int8.limbeck");
-    for (board, profile) in [("host", "dev"), (BOARD, "dist")] {
+    for (board, profile) in [("host", "dev"), (BOARD, "board")] {
         let on = format!("--board {board} --profile {profile} --out int8-{board}.limbeck");
         world.run(&format!("{adapt} --epochs 4 --rate 0.003 {on}")).expect(0, &[]);
-        let validate = format!("validate int8-{board}.limbeck --board {BOARD} --profile dist");
+        let validate = format!("validate int8-{board}.limbeck --board {BOARD} --profile board");
         let validated = world.run(&validate).expect(0, &[]);
         assert!(validated.stdout.contains("= this machine's"), "{}", validated.stdout);
     }

@@ -1,37 +1,40 @@
 //! `limbeck-agent`: the one program on the board.
 //!
 //! ```text
-//! limbeck-agent probe    [BUNDLE]              starts; with a bundle: the board computes what the host computed
+//! limbeck-agent probe    [BUNDLE] [--admit W]  starts; with a bundle: the board may take it, and computes what the host computed
 //! limbeck-agent run       BUNDLE [--sample N]  logits and class of one sample
 //! limbeck-agent validate  BUNDLE [--threads N] all samples: top-1, agreement, the digest of every integer
 //! limbeck-agent bench     BUNDLE [--full | --windows N --seconds S --min-runs N] [--energy METER] [--cpus CORES] [limits]
 //! limbeck-agent bench     BUNDLE (--cold | --memory | --sustained 30m)     the other passes
+//! limbeck-agent profile   BUNDLE [--runs N]    the steps of an inference that take longest
 //! limbeck-agent adapt     BUNDLE --images DIR --answers FILE --work DIR (--out FILE | --install WORKDIR) [limits] [recipe]
 //! ```
 //!
 //! stdout is JSON lines and nothing else: first `{"schema_version":1,…}`, then one object a result. Logs go to stderr
-//! (`RUST_LOG`). Exit codes: 0 done, 1 failed, 2 usage, 3 a probe differs, 4 the memory budget is too small, 5 the measurement is INVALID, 6 in use by another,
-//! 8 no space, 9 the bundle, its model, images or answers are refused, 10 rolled back, 130 interrupted.
+//! (`RUST_LOG`). Exit codes: 0 done, 1 failed, 2 usage, 3 a probe differs, 4 the memory budget is too small, 5 the
+//! measurement is INVALID, 6 in use by another, 7 the bundle is not signed by whom this board trusts, or older, 8 no space,
+//! 9 the bundle, its model, images or answers are refused, 10 rolled back, 130 interrupted.
 
 #![forbid(unsafe_code)]
 
 mod adapt;
 mod bench;
+mod guard;
 mod heap;
+mod loaded;
 mod output;
 mod probe;
+mod profile;
 mod validate;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
-use limbeck_answers::{Preprocess, View};
-use limbeck_bundle::Bundle;
-use limbeck_engine::{EngineError, Student, onnx::Model};
 
-use output::{Refused, emit};
+use loaded::Loaded;
+use output::emit;
 
 #[derive(Parser)]
 #[command(name = "limbeck-agent", version, about = "Runs, checks and measures a Limbeck bundle on this board")]
@@ -46,6 +49,9 @@ enum Verb {
     Probe {
         /// The bundle.
         bundle: Option<PathBuf>,
+        /// The working folder whose trusted key and version decide whether this board may take the bundle.
+        #[arg(long, value_name = "WORKDIR", requires = "bundle")]
+        admit: Option<PathBuf>,
     },
     /// Run one of the bundle's samples.
     Run {
@@ -70,12 +76,21 @@ enum Verb {
         #[command(flatten)]
         options: Box<bench::Options>,
     },
+    /// Time the steps of an inference.
+    Profile {
+        /// The bundle.
+        bundle: PathBuf,
+        /// Inferences to time; medians over them.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
+        runs: u16,
+    },
     /// Tune the student on local images against the teacher's answers, and keep the better of old and new.
     Adapt(Box<adapt::Options>),
 }
 
 fn main() -> ExitCode {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    guard::end_on_panic();
     let arguments = Arguments::parse();
     match start(arguments.verb) {
         Ok(code) => code,
@@ -92,11 +107,12 @@ fn main() -> ExitCode {
 fn start(verb: Verb) -> Result<ExitCode> {
     emit(&output::Header::of_this_program())?;
     match verb {
-        Verb::Probe { bundle: None } => Ok(ExitCode::SUCCESS),
-        Verb::Probe { bundle: Some(bundle) } => probe::probe(&Loaded::read(&bundle)?),
+        Verb::Probe { bundle: None, .. } => Ok(ExitCode::SUCCESS),
+        Verb::Probe { bundle: Some(bundle), admit } => probe::probe(&bundle, admit.as_deref()),
         Verb::Run { bundle, sample } => run(&Loaded::read(&bundle)?, sample),
         Verb::Validate { bundle, threads } => validate::validate(&Loaded::read(&bundle)?, threads),
         Verb::Bench { bundle, options } => bench::bench(&bundle, &options),
+        Verb::Profile { bundle, runs } => profile::profile(&Loaded::read(&bundle)?, runs.into()),
         Verb::Adapt(options) => adapt::adapt(&options),
     }
 }
@@ -109,59 +125,4 @@ fn run(loaded: &Loaded, sample: usize) -> Result<ExitCode> {
     let label = loaded.bundle.card.labels.get(class).cloned();
     emit(&output::Inference { kind: "run", sample, class, label, logits })?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// A bundle with its student parsed.
-struct Opened<'a> {
-    path: &'a Path,
-    bundle: Bundle,
-    model: Model,
-}
-
-impl<'a> Opened<'a> {
-    fn read(path: &'a Path) -> Result<Opened<'a>> {
-        let bundle = Bundle::read(path).map_err(|e| Refused(e.to_string()))?;
-        let model = Model::parse(&bundle.student, Path::new("student.onnx")).map_err(|e| refused(path, e.into()))?;
-        Ok(Opened { path, bundle, model })
-    }
-
-    /// Prepare the student.
-    fn compile(self) -> Result<Loaded> {
-        let Opened { path, bundle, model } = self;
-        let student = Student::load(&model).map_err(|e| refused(path, e))?;
-        let preprocess = Preprocess::new(&bundle.card);
-        if preprocess.len() != student.input_len() {
-            let (card, model) = (preprocess.len(), student.input_len());
-            let what = format!("{}: the card describes {card} values, the student takes {model}", path.display());
-            return Err(Refused(what).into());
-        }
-        Ok(Loaded { bundle, student, preprocess })
-    }
-}
-
-fn refused(path: &Path, error: EngineError) -> Refused {
-    Refused(format!("{}: student: {error}", path.display()))
-}
-
-/// A bundle with its student ready to run.
-struct Loaded {
-    bundle: Bundle,
-    student: Student,
-    preprocess: Preprocess,
-}
-
-impl Loaded {
-    fn read(path: &Path) -> Result<Loaded> {
-        Opened::read(path)?.compile()
-    }
-
-    /// One sample, preprocessed.
-    fn input(&self, sample: usize) -> Result<Vec<f32>> {
-        let mut x = vec![0.0; self.preprocess.len()];
-        let count = self.bundle.samples.len();
-        let bundled = self.bundle.samples.get(sample).with_context(|| format!("no sample {sample} of {count}"))?;
-        let run = self.preprocess.run(&bundled.image, View::Identity, &mut x);
-        run.with_context(|| format!("sample {sample}"))?;
-        Ok(x)
-    }
 }

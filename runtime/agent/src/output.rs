@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use limbeck_adapt::AdaptError;
+use limbeck_bundle::{BundleError, TrustError};
 use limbeck_files::FileError;
 use limbeck_measure::PinError;
 use limbeck_measure::energy::EnergyError;
@@ -37,6 +38,9 @@ pub fn code(error: &anyhow::Error) -> u8 {
         }
         if cause.is::<PinError>() || matches!(cause.downcast_ref(), Some(EnergyError::NoMeter { .. })) {
             return 2;
+        }
+        if cause.is::<TrustError>() || matches!(cause.downcast_ref(), Some(BundleError::Untrusted { .. })) {
+            return 7;
         }
         if cause.downcast_ref::<FileError>().is_some_and(FileError::is_full_disk) {
             return 8;
@@ -110,6 +114,8 @@ pub struct Validation {
     pub digest: String,
     /// The class chosen for each sample.
     pub classes: Vec<usize>,
+    /// Outputs of the first samples, where they are floats that a machine may sum in its own order.
+    pub outputs: Vec<Vec<f32>>,
     pub seconds: f64,
 }
 

@@ -1,17 +1,24 @@
-//! `probe`: does the board compute what the host computed?
+//! `probe`: may this board take the bundle, and does it compute what the host computed?
 //!
 //! Integer for integer where the student's integers are the same on every machine; else the class it chooses.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use limbeck_bundle::{Bundle, Trust};
 
-use crate::Loaded;
-use crate::output::{Probed, emit};
+use crate::loaded::Loaded;
+use crate::output::{Probed, Refused, emit};
 
-/// Run every probe of the bundle and compare digests.
-pub fn probe(loaded: &Loaded) -> Result<ExitCode> {
-    let (probes, differing) = (loaded.bundle.manifest.probes.len(), differing(loaded)?);
+/// Run every probe of the bundle and compare digests; first ask `admit`, the working folder of a board, whether it is for this board.
+pub fn probe(path: &Path, admit: Option<&Path>) -> Result<ExitCode> {
+    let bundle = Bundle::read(path).map_err(|e| Refused(e.to_string()))?;
+    if let Some(workdir) = admit {
+        Trust::read(workdir)?.admit(&bundle, path)?;
+    }
+    let loaded = Loaded::of(bundle, path)?;
+    let (probes, differing) = (loaded.bundle.manifest.probes.len(), differing(&loaded)?);
     let code = if differing.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) };
     emit(&Probed { kind: "probe", probes, differing })?;
     Ok(code)

@@ -8,8 +8,11 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use limbeck_engine::{Integers, argmax};
 
-use crate::Loaded;
+use crate::loaded::Loaded;
 use crate::output::{Validation, emit};
+
+/// Samples whose outputs are shown, where they are floats: the host compares them with its own.
+const SHOWN: usize = 64;
 
 /// Run all samples on `threads` threads.
 pub fn validate(loaded: &Loaded, threads: usize) -> Result<ExitCode> {
@@ -23,9 +26,10 @@ pub fn validate(loaded: &Loaded, threads: usize) -> Result<ExitCode> {
         correct: 0,
         answered: 0,
         agreeing: 0,
-        integers: results.iter().map(|(_, integers)| integers.count).sum(),
-        digest: limbeck_engine::combined_digest(results.iter().map(|(_, integers)| *integers)),
-        classes: results.iter().map(|(class, _)| *class).collect(),
+        integers: results.iter().map(|ran| ran.integers.count).sum(),
+        digest: limbeck_engine::combined_digest(results.iter().map(|ran| ran.integers)),
+        classes: results.iter().map(|ran| ran.class).collect(),
+        outputs: results.into_iter().map_while(|ran| ran.outputs).collect(),
         seconds: 0.0,
     };
     for (sample, &class) in samples.iter().zip(&validation.classes) {
@@ -40,18 +44,25 @@ pub fn validate(loaded: &Loaded, threads: usize) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Class and integers of one sample.
-type Ran = (usize, Integers);
+/// What one sample gave.
+struct Ran {
+    class: usize,
+    integers: Integers,
+    /// Of the first [`SHOWN`] samples of a student that does not compute the same bits everywhere.
+    outputs: Option<Vec<f32>>,
+}
 
-/// Class and integers of every sample, in order, whatever the number of threads.
+/// What every sample gave, in order, whatever the number of threads.
 fn run_all(loaded: &Loaded, threads: usize) -> Result<Vec<Ran>> {
     let count = loaded.bundle.samples.len();
+    let is_shown =
+        |i: usize| i < SHOWN && (loaded.student.integer_operators() == 0 || !loaded.student.integers_are_exact());
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(usize, Result<Ran>)>> = Mutex::new(Vec::with_capacity(count));
     let one = |worker: &mut limbeck_engine::StudentWorker<'_>, i: usize| -> Result<Ran> {
         let mut logits = vec![0.0; loaded.student.output_len()];
         let integers = worker.run_hashed(&loaded.input(i)?, &mut logits)?;
-        Ok((argmax(&logits), integers))
+        Ok(Ran { class: argmax(&logits), integers, outputs: is_shown(i).then_some(logits) })
     };
     let work = || -> Result<()> {
         let mut worker = loaded.student.worker()?;

@@ -1,5 +1,7 @@
 //! What can go wrong between a model and its results.
 
+use std::cell::Cell;
+
 use crate::onnx::OnnxError;
 
 /// Why a model cannot be used, or a run failed. Messages name the node or value; callers add the file.
@@ -27,6 +29,14 @@ pub enum EngineError {
     /// The model is well-formed, but not what this operation needs.
     #[error("{0}")]
     Unsuitable(String),
+    /// Running it would take more memory than it may.
+    #[error("{what} need more than the {limit} bytes that a model may plan here; use a smaller model")]
+    TooLarge {
+        /// What asks for it.
+        what: String,
+        /// The limit.
+        limit: u64,
+    },
     /// The int8 graph breaks the rules of the plan.
     #[error("int8 plan: {0}")]
     Plan(String),
@@ -39,12 +49,19 @@ impl EngineError {
     }
 }
 
+thread_local! {
+    static GUARDS: Cell<usize> = const { Cell::new(0) };
+}
+
 /// Run `f`, and turn a panic inside tract into an error.
 ///
 /// tract asserts on some malformed models and panics where an allocation fails. Nothing of ours is left half-changed:
 /// `f` builds a new value or works on a state that the caller drops.
 pub fn guarded<T>(doing: &'static str, f: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+    GUARDS.set(GUARDS.get() + 1);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+    GUARDS.set(GUARDS.get() - 1);
+    result.unwrap_or_else(|panic| {
         let why = panic
             .downcast_ref::<String>()
             .cloned()
@@ -52,4 +69,9 @@ pub fn guarded<T>(doing: &'static str, f: impl FnOnce() -> Result<T, EngineError
             .unwrap_or_else(|| "no message".into());
         Err(EngineError::Panicked { doing, why })
     })
+}
+
+/// Is this thread inside [`guarded`]? Then the model is to blame for a panic: for the hook of a program that cannot unwind.
+pub fn is_guarded() -> bool {
+    GUARDS.get() > 0
 }

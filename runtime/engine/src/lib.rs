@@ -31,7 +31,7 @@ mod student;
 mod taps;
 
 pub use compile::{Compiled, FloatNode, Region, compile};
-pub use error::{EngineError, guarded};
+pub use error::{EngineError, guarded, is_guarded};
 pub use facts::{Fact, infer};
 pub use functions::exp;
 pub use integer_model::{IntegerModel, IntegerRegion, Layer, Origin};
@@ -39,7 +39,7 @@ pub use limbeck_kernels::float::FloatIsa;
 // For `limbeck-adapt`, which differentiates them.
 pub use float::{Kept, Outputs, ScaleChannels, Scratch, SumPixels, WiredConv, WiredDense, taps_first};
 pub use limbeck_plan::Isa;
-pub use net::{Net, Worker, input_shape};
+pub use net::{Net, PLANNED_BYTES, Worker, input_shape};
 pub use normalise::normalise;
 pub use observe::{Integers, Span, combined_digest};
 pub use path::{ISA_VARIABLE, path, paths};

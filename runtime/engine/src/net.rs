@@ -15,8 +15,8 @@ use crate::onnx::{Dim, Model, Value};
 use crate::plan_op::PlanOp;
 use crate::steps::is_step;
 
-/// No model may plan more than this many bytes of activations, counted before anything is allocated.
-const PLANNED_BYTES_LIMIT: u64 = 8 << 30;
+/// No model may plan more than this many bytes of activations where nothing is known of the machine.
+pub const PLANNED_BYTES: u64 = 8 << 30;
 
 /// A model prepared to run at one batch size. Cheap to share; each thread runs its own [`Worker`].
 #[derive(Clone)]
@@ -75,14 +75,23 @@ impl Net {
         Net::load_with_taps(model, batch, &[])
     }
 
+    /// The same, if all tensors of a run together take at most `planned_bytes`; they are counted before any is allocated.
+    pub(crate) fn load_within(model: &Model, batch: usize, planned_bytes: u64) -> Result<Net, EngineError> {
+        Net::prepare(model, batch, &[], planned_bytes)
+    }
+
     /// The same, with more values to hand out after the model's own outputs.
     pub fn load_with_taps(model: &Model, batch: usize, taps: &[String]) -> Result<Net, EngineError> {
+        Net::prepare(model, batch, taps, PLANNED_BYTES)
+    }
+
+    fn prepare(model: &Model, batch: usize, taps: &[String], planned_bytes: u64) -> Result<Net, EngineError> {
         let input_shape = input_shape(model, batch)?;
         guarded("prepared it", || {
             let mut model = model.clone();
             model.graph.outputs.extend(taps.iter().map(|t| Value::f32(t, vec![])));
             let imported = crate::imported_model(&model, &input_shape)?;
-            check_size(&imported)?;
+            check_size(&imported, planned_bytes)?;
             let plan = crate::float::with_own_convolutions(imported)
                 .and_then(|m| m.into_optimized())
                 .and_then(|m| m.into_runnable())
@@ -179,17 +188,15 @@ fn output_shapes(plan: &TypedRunnableModel) -> Result<Vec<Vec<usize>>, EngineErr
         .collect()
 }
 
-fn check_size(model: &TypedModel) -> Result<(), EngineError> {
+fn check_size(model: &TypedModel, limit: u64) -> Result<(), EngineError> {
     let mut total = 0u64;
     for node in model.nodes() {
         for output in &node.outputs {
             let volume = output.fact.shape.volume().to_usize().unwrap_or(0) as u64;
-            total = total.saturating_add(volume.saturating_mul(4));
-            if total > PLANNED_BYTES_LIMIT {
-                return Err(EngineError::Unsuitable(format!(
-                    "node \"{}\" brings the tensors of one run above {PLANNED_BYTES_LIMIT} bytes",
-                    node.name
-                )));
+            total = total.saturating_add(volume.saturating_mul(output.fact.datum_type.size_of() as u64));
+            if total > limit {
+                let what = format!("node \"{}\" and the tensors before it", node.name);
+                return Err(EngineError::TooLarge { what, limit });
             }
         }
     }

@@ -6,7 +6,7 @@ use limbeck_plan::{Isa, PackedPlan, PackedPlanBuf, PlanBuf};
 
 use crate::compile::{FloatNode, compile};
 use crate::error::EngineError;
-use crate::net::{Net, Worker, input_shape};
+use crate::net::{Net, PLANNED_BYTES, Worker, input_shape};
 use crate::observe::{self, Integers};
 use crate::onnx::{Attribute, Model};
 use crate::path::path;
@@ -54,7 +54,16 @@ pub struct Memory {
 
 /// A plan, checked and packed for a path.
 pub(crate) fn packed(plan: Vec<u8>, isa: Isa) -> Result<PackedPlanBuf, EngineError> {
+    packed_within(plan, isa, PLANNED_BYTES)
+}
+
+/// The same, if its activations and weights fit.
+fn packed_within(plan: Vec<u8>, isa: Isa, planned_bytes: u64) -> Result<PackedPlanBuf, EngineError> {
     let plan = PlanBuf::new(plan).map_err(|e| EngineError::Plan(e.to_string()))?;
+    let planned = plan.plan().arena_bytes_on(isa).saturating_add(plan.plan().packed_bytes(isa)) as u64;
+    if planned > planned_bytes {
+        return Err(EngineError::TooLarge { what: "the plan".into(), limit: planned_bytes });
+    }
     plan.pack(isa).map_err(|e| EngineError::Plan(e.to_string()))
 }
 
@@ -72,13 +81,22 @@ impl Student {
     /// # Errors
     /// A model that cannot run.
     pub fn load_on(model: &Model, isa: Isa) -> Result<Student, EngineError> {
+        Student::load_within(model, isa, PLANNED_BYTES)
+    }
+
+    /// The same, for a machine whose memory is known: no model may plan more than `planned_bytes` of activations, which are counted
+    /// before any is allocated.
+    ///
+    /// # Errors
+    /// A model that cannot run, or plans more.
+    pub fn load_within(model: &Model, isa: Isa, planned_bytes: u64) -> Result<Student, EngineError> {
         let compiled = compile(model)?;
         let exact = compiled.float_nodes_are_exact();
         let integer_operators = compiled.regions.iter().map(|r| r.operators).sum();
         let input_len = input_shape(model, 1)?.iter().product();
         let (body, output_len) = match (compiled.rest, compiled.regions.into_iter().next()) {
             (None, Some(region)) => {
-                let plan = packed(region.plan, isa)?;
+                let plan = packed_within(region.plan, isa, planned_bytes)?;
                 let output_len = plan.plan().plan().outputs().next().map_or(0, |t| t.shape.elements());
                 (Body::Plan(plan), output_len)
             }
@@ -86,13 +104,42 @@ impl Student {
                 for region in rest.graph.nodes.iter_mut().filter(|n| n.op == PLAN_OP) {
                     region.attributes.insert(PATH.into(), Attribute::Bytes(isa.name().into()));
                 }
-                let net = Net::load(&rest, 1)?;
+                let net = Net::load_within(&rest, 1, planned_bytes)?;
                 let output_len = net.output_shapes().first().map_or(0, |s| s.iter().product());
                 (Body::Graph(net), output_len)
             }
             (None, None) => return Err(EngineError::Unsuitable("the model computes nothing".into())),
         };
         Ok(Student { body, input_len, output_len, float_nodes: compiled.float_nodes, integer_operators, exact, isa })
+    }
+
+    /// A plan that was compiled before ([`Student::whole_plan`]), without its ONNX: nothing is parsed, no tract is touched.
+    ///
+    /// The plan is checked as one from a stranger. What the graph said of operators left in float is nothing here: a plan that is
+    /// the whole model has none.
+    ///
+    /// # Errors
+    /// Bytes that are no plan, one with more than one input, or one that plans more than `planned_bytes`.
+    pub fn from_plan(plan: Vec<u8>, isa: Isa, planned_bytes: u64) -> Result<Student, EngineError> {
+        let plan = packed_within(plan, isa, planned_bytes)?;
+        let (input_len, output_len, integer_operators) = {
+            let view = plan.plan().plan();
+            let (mut inputs, mut outputs) = (view.inputs(), view.outputs());
+            let (Some(input), None, Some(output)) = (inputs.next(), inputs.next(), outputs.next()) else {
+                return Err(EngineError::Plan("a student has one input and an output".into()));
+            };
+            (input.shape.elements(), output.shape.elements(), view.ops().count())
+        };
+        let body = Body::Plan(plan);
+        Ok(Student { body, input_len, output_len, float_nodes: vec![], integer_operators, exact: true, isa })
+    }
+
+    /// The plan's bytes, where one plan is the whole model.
+    pub fn whole_plan(&self) -> Option<&[u8]> {
+        match &self.body {
+            Body::Plan(plan) => Some(plan.as_bytes()),
+            Body::Graph(_) => None,
+        }
     }
 
     /// Elements of one input sample.

@@ -59,6 +59,18 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<u8>, FileError> {
     std::fs::read(path).map_err(at(path, "read"))
 }
 
+/// Read a file that is small if it is what it should be; a larger one is refused before it is in memory.
+pub fn read_at_most(path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, FileError> {
+    let path = path.as_ref();
+    let bytes = std::fs::metadata(path).map(|meta| meta.len()).unwrap_or(0);
+    if bytes > limit {
+        let what = format!("is larger than it can be ({bytes} bytes, at most {limit})");
+        let source = io::Error::new(io::ErrorKind::InvalidData, what);
+        return Err(FileError { path: path.to_owned(), doing: "read", source });
+    }
+    read(path)
+}
+
 /// Whole contents of a UTF-8 text file.
 pub fn read_to_string(path: impl AsRef<Path>) -> Result<String, FileError> {
     let path = path.as_ref();
@@ -192,15 +204,31 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
+/// SHA-256 of bytes that come in pieces.
+#[derive(Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// The next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The hash of all of them, in the form of [`sha256_hex`].
+    pub fn finish(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
 /// SHA-256 of a file's contents, streamed.
 pub fn sha256_file(path: impl AsRef<Path>) -> Result<String, FileError> {
     let path = path.as_ref();
     let mut file = File::open(path).map_err(at(path, "read"))?;
-    let mut hasher = Sha256::new();
+    let mut hasher = Hasher::default();
     let mut buffer = vec![0; 1 << 16];
     loop {
         match file.read(&mut buffer).map_err(at(path, "read"))? {
-            0 => return Ok(hex(&hasher.finalize())),
+            0 => return Ok(hasher.finish()),
             n => hasher.update(&buffer[..n]),
         }
     }

@@ -115,6 +115,17 @@ impl Isa {
     }
 }
 
+/// Names of the paths that every program for an architecture has in it, slowest first; `arch` is the first part of a Rust
+/// target. Which of them runs, the CPU decides.
+pub fn names_for(arch: &str) -> &'static [&'static str] {
+    match arch {
+        "x86_64" => &["portable", "avx2", "avxvnni", "avx512vnni"],
+        "aarch64" => &["portable", "neon", "sdot", "smmla"],
+        arch if arch.starts_with("arm") || arch.starts_with("thumb") => &["portable", "neon"],
+        _ => &["portable"],
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 impl Isa {
     /// AVX2, which every path but the portable one has.
@@ -158,5 +169,13 @@ mod tests {
         }
         assert_eq!(Isa::named("no such path"), None);
         assert_eq!(Isa::available().next(), Some(Isa::PORTABLE));
+    }
+
+    #[test]
+    fn every_path_of_this_cpu_is_one_of_its_architectures() {
+        let names = names_for(std::env::consts::ARCH);
+        for isa in Isa::available() {
+            assert!(names.contains(&isa.name()), "{isa:?} is not in {names:?}");
+        }
     }
 }

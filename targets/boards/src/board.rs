@@ -1,14 +1,14 @@
 //! A board and where to find it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::parse::{self, BoardError};
-use limbeck_files::nearest::nearest;
+use crate::glibc::Glibc;
+use crate::parse::BoardError;
 
 /// Everything Limbeck has to know about a board.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Board {
     /// Name: that of its file.
     pub name: String,
@@ -20,11 +20,26 @@ pub struct Board {
     pub arch: String,
     /// How the agent is linked.
     pub libc: Libc,
+    /// The oldest glibc that the agent must run with; only with [`Libc::Gnu`].
+    pub glibc: Option<Glibc>,
     /// Core, as compilers name it. For people: kernels are chosen when the program starts.
     pub cpu: Option<String>,
+    /// What `/proc/device-tree/model` begins with on such a board.
+    pub model: Option<String>,
+    /// CPU features that the board must have, as `/proc/cpuinfo` names them.
+    pub features: Vec<String>,
+    /// Memory of the board in MiB, for people and budgets; boards sold with several sizes have the smallest here.
+    pub memory_mib: Option<u64>,
+    /// CPUs to measure on, in the kernel's list syntax; [`parse_cpus`](crate::parse_cpus) gives the numbers.
+    pub cpus: Option<String>,
+    /// Frequency governor that a measurement asks for.
+    pub governor: Option<String>,
+    /// Temperature in °C above which a measurement is not valid.
+    pub max_temp_c: Option<f64>,
     /// How files and commands get there.
     pub transport: Transport,
-    /// Working folder on the board, as written; see [`Board::workdir_path`].
+    /// Working folder on the board, as written: absolute, or `~/` and a path below the home folder of the user there.
+    /// For boards that are this machine see [`Board::workdir_path`].
     pub workdir: String,
     /// Longest that one command on the board may take.
     pub timeout_s: u64,
@@ -51,51 +66,38 @@ pub enum Transport {
         /// Emulator and its arguments.
         runner: Vec<String>,
     },
+    /// Another machine, reached by the system's OpenSSH.
+    Ssh {
+        /// Name or address; `None` in the description of a kind of board, see [`Board::ssh_host`].
+        host: Option<String>,
+        /// User there; `None`: whom ssh's own configuration names.
+        user: Option<String>,
+        /// Port; `None`: what ssh's own configuration says, 22 if nothing.
+        port: Option<u16>,
+        /// Key file on this machine, absolute or below `~/`; `None`: what ssh finds by itself.
+        identity: Option<String>,
+        /// What stands before each program on the board; empty unless the board is emulated behind its ssh server.
+        runner: Vec<String>,
+    },
 }
 
-/// The boards that come with Limbeck. To add one: write the file, list it here.
-const BUILTIN: &[(&str, &str)] =
-    &[("host", include_str!("../boards/host.toml")), ("qemu-aarch64", include_str!("../boards/qemu-aarch64.toml"))];
-
 impl Board {
-    /// The board of a name (a user's own before a built-in one) or of a path: something with a `/` or ending in
-    /// `.toml`.
-    pub fn find(name_or_path: &str) -> Result<Board, BoardError> {
-        Board::find_in(name_or_path, limbeck_home().map(|home| home.join("boards")).as_deref())
-    }
-
-    /// The same, with the folder of the user's own boards given.
-    pub fn find_in(name_or_path: &str, user_boards: Option<&Path>) -> Result<Board, BoardError> {
-        if name_or_path.contains(['/', '\\']) || name_or_path.ends_with(".toml") {
-            return parse::read(Path::new(name_or_path));
-        }
-        let own = user_boards.map(parse::in_folder).unwrap_or_default();
-        if let Some((_, path)) = own.iter().find(|(name, _)| name == name_or_path) {
-            return parse::read(path);
-        }
-        if let Some((name, text)) = BUILTIN.iter().find(|(name, _)| *name == name_or_path) {
-            return parse_builtin(name, text);
-        }
-        let mut known: Vec<String> = BUILTIN.iter().map(|(name, _)| name.to_string()).collect();
-        known.extend(own.into_iter().map(|(name, _)| name));
-        known.sort();
-        known.dedup();
-        let nearest = nearest(name_or_path, known.iter().map(String::as_str)).map(str::to_owned);
-        Err(BoardError::Unknown { name: name_or_path.to_owned(), nearest, known })
-    }
-
-    /// The boards that come with Limbeck.
-    pub fn builtin() -> Vec<Board> {
-        // Their text is part of the program and a test reads every one, so none is dropped here.
-        BUILTIN.iter().filter_map(|(name, text)| parse_builtin(name, text).ok()).collect()
-    }
-
     /// Is the board's program the same as one built for this machine without a target?
     pub fn is_host_triple(&self) -> bool {
         self.triple == host_triple()
     }
 
-    /// The working folder as an absolute path.
+    /// Where an ssh board is. `None` for a board on this machine; a description without address is an error.
+    pub fn ssh_host(&self) -> Result<Option<&str>, BoardError> {
+        match &self.transport {
+            Transport::Local | Transport::Exec { .. } => Ok(None),
+            Transport::Ssh { host: Some(host), .. } => Ok(Some(host)),
+            Transport::Ssh { host: None, .. } => Err(BoardError::NoHost { board: self.name.clone() }),
+        }
+    }
+
+    /// The working folder as an absolute path, of a board that is this machine; one behind ssh has another home folder,
+    /// and is an error.
     ///
     /// Boards on this machine (local and exec) follow `LIMBECK_HOME`: `$LIMBECK_HOME/work/<name>`.
     pub fn workdir_path(&self) -> Result<PathBuf, BoardError> {
@@ -103,7 +105,10 @@ impl Board {
     }
 
     fn workdir_below(&self, limbeck_home: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf, BoardError> {
-        if let (Some(limbeck_home), Transport::Local | Transport::Exec { .. }) = (limbeck_home, &self.transport) {
+        if let Transport::Ssh { .. } = &self.transport {
+            return Err(BoardError::Elsewhere { board: self.name.clone(), workdir: self.workdir.clone() });
+        }
+        if let Some(limbeck_home) = limbeck_home {
             return Ok(limbeck_home.join("work").join(&self.name));
         }
         match (self.workdir.strip_prefix("~/"), home) {
@@ -112,10 +117,6 @@ impl Board {
             (Some(_), None) => Err(BoardError::NoHome { board: self.name.clone(), workdir: self.workdir.clone() }),
         }
     }
-}
-
-fn parse_builtin(name: &str, text: &str) -> Result<Board, BoardError> {
-    parse::parse(name, Path::new(&format!("<built-in>/{name}.toml")), text)
 }
 
 /// Limbeck's folder of this user: `$LIMBECK_HOME`, or `~/.limbeck`; `None` without a home folder.
@@ -152,47 +153,9 @@ pub fn host_triple() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-
-    #[test]
-    fn every_built_in_board_is_good_and_listed() {
-        let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/boards")).unwrap().count();
-        assert_eq!(files, BUILTIN.len(), "a board file is not listed in BUILTIN");
-        for (name, text) in BUILTIN {
-            let board = parse_builtin(name, text).unwrap_or_else(|e| panic!("{e}"));
-            assert_eq!(board.workdir, format!("~/.limbeck/work/{name}"), "one folder a board");
-        }
-        assert_eq!(Board::builtin().len(), BUILTIN.len());
-    }
-
-    #[test]
-    fn host_is_this_machine_and_qemu_is_not() {
-        let none = None;
-        let host = Board::find_in("host", none).unwrap();
-        assert!(host.is_host_triple() && host.transport == Transport::Local);
-        let qemu = Board::find_in("qemu-aarch64", none).unwrap();
-        assert_eq!(qemu.triple, "aarch64-unknown-linux-musl");
-        assert!(!qemu.is_host_triple());
-    }
-
-    #[test]
-    fn an_unknown_board_lists_the_known_and_the_nearest() {
-        let message = Board::find_in("qemu-aarch", None).unwrap_err().to_string();
-        assert_eq!(message, "no board `qemu-aarch`, did you mean `qemu-aarch64`?; known boards: host, qemu-aarch64");
-    }
-
-    #[test]
-    fn own_boards_come_from_a_folder_or_a_path_and_win() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("host.toml");
-        std::fs::write(&path, BUILTIN[0].1.replace("This machine", "Mine")).unwrap();
-        assert_eq!(Board::find_in("host", Some(folder.path())).unwrap().title, "Mine");
-        assert_eq!(Board::find_in(path.to_str().unwrap(), None).unwrap().title, "Mine");
-        let message = Board::find_in("./none.toml", None).unwrap_err().to_string();
-        assert!(message.contains("none.toml"), "{message}");
-        let message = Board::find_in("hots", Some(folder.path())).unwrap_err().to_string();
-        assert!(message.contains("did you mean `host`?"), "{message}");
-    }
 
     #[test]
     fn the_working_folder_follows_limbeck_home() {
@@ -204,5 +167,20 @@ mod tests {
         assert!(message.contains("LIMBECK_HOME"), "{message}");
         let absolute = Board { workdir: "/var/lib/limbeck".into(), ..board };
         assert_eq!(absolute.workdir_below(None, None).unwrap(), Path::new("/var/lib/limbeck"));
+    }
+
+    #[test]
+    fn a_board_behind_ssh_has_a_host_or_the_command_that_gives_it_one() {
+        let ssh = |host: Option<&str>| {
+            let host = host.map(str::to_owned);
+            let transport = Transport::Ssh { host, user: None, port: None, identity: None, runner: Vec::new() };
+            Board { name: "rpi4".into(), transport, ..Board::find_in("host", None).unwrap() }
+        };
+        assert_eq!(ssh(Some("pi.local")).ssh_host().unwrap(), Some("pi.local"));
+        assert_eq!(Board::find_in("host", None).unwrap().ssh_host().unwrap(), None);
+        let message = ssh(None).ssh_host().unwrap_err().to_string();
+        assert!(message.ends_with("limbeck board add NAME --like rpi4 --host pi@192.168.1.20"), "{message}");
+        let message = ssh(None).workdir_below(Some("/l".into()), None).unwrap_err().to_string();
+        assert!(message.contains("on the board"), "{message}");
     }
 }

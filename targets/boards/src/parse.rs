@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::board::{Board, Libc, Transport, host_triple};
+use crate::values;
 use limbeck_files::nearest::nearest;
 
 /// Why there is no such board.
@@ -60,6 +61,39 @@ pub enum BoardError {
         /// Its working folder, as written.
         workdir: String,
     },
+    /// The description of a kind of board; no board of this kind was named yet.
+    #[error(
+        "board `{board}` describes a kind of board and has no address; give yours a name and its address: limbeck board \
+         add NAME --like {board} --host pi@192.168.1.20"
+    )]
+    NoHost {
+        /// The board.
+        board: String,
+    },
+    /// A board of this name is there already.
+    #[error("{}: a board `{name}` is there already; remove the file, or replace it with --force", file.display())]
+    Exists {
+        /// The name.
+        name: String,
+        /// Its file.
+        file: PathBuf,
+    },
+    /// A new board cannot have this.
+    #[error("{option}: {why}")]
+    Argument {
+        /// The option, or the name of the argument.
+        option: &'static str,
+        /// What is wrong and what would be right.
+        why: String,
+    },
+    /// A path on another machine was asked for as one of this machine.
+    #[error("board `{board}`: its working folder `{workdir}` is on the board, not on this machine")]
+    Elsewhere {
+        /// The board.
+        board: String,
+        /// Its working folder, as written.
+        workdir: String,
+    },
 }
 
 fn did_you_mean(nearest: &Option<String>) -> String {
@@ -68,20 +102,63 @@ fn did_you_mean(nearest: &Option<String>) -> String {
 
 /// Keys of each table of a board file, by the path of the table.
 const KEYS: &[(&str, &[&str])] = &[
-    ("", &["title", "triple", "libc", "cpu", "transport", "workdir", "timeout_s"]),
-    ("transport", &["local", "exec"]),
+    (
+        "",
+        &[
+            "title",
+            "triple",
+            "libc",
+            "glibc",
+            "cpu",
+            "model",
+            "features",
+            "memory_mib",
+            "cpus",
+            "governor",
+            "max_temp_c",
+            "transport",
+            "workdir",
+            "timeout_s",
+        ],
+    ),
+    ("transport", &["local", "exec", "ssh"]),
     ("transport.exec", &["runner"]),
+    ("transport.ssh", &["host", "user", "port", "identity", "runner"]),
 ];
 
 #[derive(Deserialize)]
 struct BoardFile {
-    title: String,
+    title: Spanned<String>,
     triple: Spanned<String>,
-    libc: Libc,
-    cpu: Option<String>,
-    transport: Spanned<Transport>,
+    libc: Spanned<Libc>,
+    glibc: Option<Spanned<String>>,
+    cpu: Option<Spanned<String>>,
+    model: Option<Spanned<String>>,
+    features: Option<Spanned<Vec<String>>>,
+    memory_mib: Option<Spanned<u64>>,
+    cpus: Option<Spanned<String>>,
+    governor: Option<Spanned<String>>,
+    max_temp_c: Option<Spanned<f64>>,
+    transport: Spanned<TransportFile>,
     workdir: Spanned<String>,
     timeout_s: Spanned<u64>,
+}
+
+/// [`Transport`], with the places of its values.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TransportFile {
+    Local,
+    Exec {
+        runner: Spanned<Vec<String>>,
+    },
+    Ssh {
+        host: Option<Spanned<String>>,
+        user: Option<Spanned<String>>,
+        port: Option<Spanned<u16>>,
+        identity: Option<Spanned<String>>,
+        runner: Option<Spanned<Vec<String>>>,
+    },
 }
 
 /// Read the text of a board file; `file` is how errors name it, `name` how the board is called.
@@ -89,40 +166,60 @@ pub(crate) fn parse(name: &str, file: &Path, text: &str) -> Result<Board, BoardE
     let source = Source { file, text };
     let table = DeTable::parse(text).map_err(|e| source.bad(e.span(), e.message()))?;
     check_keys(&source, "", table.get_ref())?;
-    let BoardFile { title, triple, libc, cpu, transport, workdir, timeout_s } =
-        toml::from_str(text).map_err(|e: toml::de::Error| source.bad(e.span(), e.message()))?;
+    check_transport_is_a_table(&source, table.get_ref())?;
+    let board: BoardFile = toml::from_str(text).map_err(|e: toml::de::Error| source.bad(e.span(), e.message()))?;
 
-    if let Transport::Exec { runner } = transport.get_ref()
-        && runner.first().is_none_or(|program| program.is_empty())
-    {
-        return Err(source.bad(Some(transport.span()), "`runner` is empty; name the emulator and its arguments"));
+    let is_host = board.triple.get_ref() == "host";
+    let triple = if is_host { host_triple() } else { board.triple.get_ref().clone() };
+    let arch = source.checked(&board.triple, |_| values::arch_of(&triple))?;
+    let libc = *board.libc.get_ref();
+    if libc == Libc::Gnu && !is_host && triple.contains("musl") {
+        let why =
+            format!("`libc = \"gnu\"` and the target `{triple}` contradict each other; use a gnu target, or `static`");
+        return Err(source.bad(Some(board.libc.span()), why));
     }
-    let below_home = workdir.get_ref().strip_prefix("~/").is_some_and(|rest| !rest.is_empty());
-    if !below_home && !Path::new(workdir.get_ref()).is_absolute() {
-        let why = "`workdir` must be absolute or start with `~/`, or it would depend on where limbeck is started";
-        return Err(source.bad(Some(workdir.span()), why));
-    }
-    if *timeout_s.get_ref() == 0 {
-        return Err(source.bad(Some(timeout_s.span()), "`timeout_s` must be at least 1"));
-    }
-    let resolved = if triple.get_ref() == "host" { host_triple() } else { triple.get_ref().clone() };
-    let arch = match resolved.split_once('-') {
-        Some((arch, rest)) if !arch.is_empty() && !rest.is_empty() && is_plain(&resolved) => arch.to_owned(),
-        _ => {
-            let why = "`triple` must be a Rust target such as `aarch64-unknown-linux-musl`, or `host`";
-            return Err(source.bad(Some(triple.span()), why));
-        }
-    };
+    let glibc = source.optional(board.glibc, |text| match libc {
+        Libc::Gnu => values::glibc(text, &arch),
+        Libc::Static => Err("`glibc` needs `libc = \"gnu\"`: a static program asks for none".to_owned()),
+    })?;
     Ok(Board {
         name: name.to_owned(),
-        title,
-        triple: resolved,
-        arch,
+        title: source.value(board.title, |text| values::line("title", text))?,
+        triple,
         libc,
-        cpu,
-        transport: transport.into_inner(),
-        workdir: workdir.into_inner(),
-        timeout_s: timeout_s.into_inner(),
+        glibc,
+        cpu: source.some(board.cpu, |text| values::line("cpu", text))?,
+        model: source.some(board.model, |text| values::line("model", text))?,
+        features: source.some(board.features, |names| values::features(names))?.unwrap_or_default(),
+        memory_mib: source.some(board.memory_mib, |mib| values::memory_mib(*mib))?,
+        cpus: source.some(board.cpus, |list| values::cpus(list))?,
+        governor: source.some(board.governor, |name| values::governor(name))?,
+        max_temp_c: source.some(board.max_temp_c, |celsius| values::max_temp_c(*celsius))?,
+        transport: transport(&source, board.transport)?,
+        workdir: source.value(board.workdir, |path| values::workdir(path))?,
+        timeout_s: source.value(board.timeout_s, |seconds| values::timeout_s(*seconds))?,
+        arch,
+    })
+}
+
+fn transport(source: &Source<'_>, transport: Spanned<TransportFile>) -> Result<Transport, BoardError> {
+    let span = transport.span();
+    Ok(match transport.into_inner() {
+        TransportFile::Local => Transport::Local,
+        TransportFile::Exec { runner } => {
+            let runner = source.value(runner, |words| values::runner(words))?;
+            if runner.is_empty() {
+                return Err(source.bad(Some(span), "`runner` is empty; name the emulator and its arguments"));
+            }
+            Transport::Exec { runner }
+        }
+        TransportFile::Ssh { host, user, port, identity, runner } => Transport::Ssh {
+            host: source.some(host, |host| values::host(host))?,
+            user: source.some(user, |name| values::user(name))?,
+            port: source.some(port, |port| values::port(*port))?,
+            identity: source.some(identity, |path| values::identity(path))?,
+            runner: source.some(runner, |words| values::runner(words))?.unwrap_or_default(),
+        },
     })
 }
 
@@ -148,9 +245,15 @@ fn check_keys(source: &Source<'_>, path: &str, table: &DeTable<'_>) -> Result<()
     Ok(())
 }
 
-/// A triple becomes an argument of cargo and part of the names of environment variables.
-fn is_plain(triple: &str) -> bool {
-    triple.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+/// `transport = "ssh"` is a likely slip, and serde's words for it help nobody.
+fn check_transport_is_a_table(source: &Source<'_>, table: &DeTable<'_>) -> Result<(), BoardError> {
+    match table.get("transport").map(|value| (value.span(), value.get_ref())) {
+        Some((span, DeValue::String(way))) if matches!(way.as_ref(), "exec" | "ssh") => {
+            let why = format!("transport `{way}` has keys of its own; write them in a table `[transport.{way}]`");
+            Err(source.bad(Some(span), why))
+        }
+        _ => Ok(()),
+    }
 }
 
 struct Source<'a> {
@@ -169,13 +272,41 @@ impl Source<'_> {
         let why = why.to_string().trim().replace('\n', "; ");
         BoardError::Bad { file: self.file.display().to_string(), line: self.line(span), why }
     }
+
+    /// What `check` makes of a value, or the line where the value is wrong.
+    fn checked<T, U>(&self, value: &Spanned<T>, check: impl Fn(&T) -> Result<U, String>) -> Result<U, BoardError> {
+        check(value.get_ref()).map_err(|why| self.bad(Some(value.span()), why))
+    }
+
+    /// The same for a key that may be left out.
+    fn optional<T, U>(
+        &self,
+        value: Option<Spanned<T>>,
+        check: impl Fn(&T) -> Result<U, String>,
+    ) -> Result<Option<U>, BoardError> {
+        value.map(|value| self.checked(&value, check)).transpose()
+    }
+
+    /// The value itself, once it was found good.
+    fn value<T>(&self, value: Spanned<T>, check: impl Fn(&T) -> Result<(), String>) -> Result<T, BoardError> {
+        self.checked(&value, check).map(|()| value.into_inner())
+    }
+
+    /// The same for a key that may be left out.
+    fn some<T>(
+        &self,
+        value: Option<Spanned<T>>,
+        check: impl Fn(&T) -> Result<(), String>,
+    ) -> Result<Option<T>, BoardError> {
+        value.map(|value| self.value(value, check)).transpose()
+    }
 }
 
 /// A board file of the user's, by its path.
 pub(crate) fn read(path: &Path) -> Result<Board, BoardError> {
     let text = limbeck_files::read_to_string(path)?;
     let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-    if !name.is_empty() && is_plain(&name) && name != ".." {
+    if !name.is_empty() && values::is_plain(&name) {
         return parse(&name, path, &text);
     }
     let why = format!("a board is named after its file, and `{name}` is no name; use letters, digits, `-`, `_`, `.`");
@@ -193,72 +324,4 @@ pub(crate) fn in_folder(folder: &Path) -> Vec<(String, PathBuf)> {
         .collect();
     found.sort();
     found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = "title = \"A board\"\ntriple = \"aarch64-unknown-linux-musl\"\nlibc = \"static\"\n\
-                        transport = \"local\"\nworkdir = \"~/b\"\ntimeout_s = 5\n";
-
-    fn parse_text(text: &str) -> Result<Board, BoardError> {
-        parse("b", Path::new("boards/b.toml"), text)
-    }
-
-    /// The board file `GOOD` with one line replaced must fail with all of `expected` in the message.
-    fn refuse(from: &str, to: &str, expected: &[&str]) {
-        assert!(GOOD.contains(from));
-        let message = parse_text(&GOOD.replace(from, to)).unwrap_err().to_string();
-        for part in expected {
-            assert!(message.contains(part), "`{part}` is not in `{message}`");
-        }
-    }
-
-    #[test]
-    fn a_good_file_is_read_whole() {
-        let board = parse_text(GOOD).unwrap();
-        assert_eq!((board.name.as_str(), board.arch.as_str(), board.timeout_s), ("b", "aarch64", 5));
-        assert_eq!(board.cpu, None);
-        let exec = GOOD.replace("transport = \"local\"\n", "") + "[transport.exec]\nrunner = [\"emu\", \"-x\"]\n";
-        assert_eq!(parse_text(&exec).unwrap().transport, Transport::Exec { runner: vec!["emu".into(), "-x".into()] });
-    }
-
-    #[test]
-    fn an_unknown_key_names_file_line_and_the_nearest() {
-        refuse("triple =", "tripple =", &["boards/b.toml:2", "unknown key `tripple`", "did you mean `triple`?"]);
-        refuse("timeout_s = 5", "timeout_s = 5\ncolour = 1", &["boards/b.toml:7", "`colour`"]);
-        refuse(
-            "transport = \"local\"",
-            "transport.exec = { runer = [\"q\"] }",
-            &[":4", "`transport.exec.runer`", "`runner`"],
-        );
-        refuse("transport = \"local\"", "transport.exce = { runner = [\"q\"] }", &[":4", "did you mean `exec`?"]);
-        refuse("libc = \"static\"", "libc = { static = 1 }", &[":3", "libc.static"]);
-    }
-
-    #[test]
-    fn a_bad_value_names_file_and_line() {
-        refuse("libc = \"static\"", "libc = \"musl\"", &["boards/b.toml:3", "musl", "static"]);
-        refuse("transport = \"local\"", "transport = \"ssh\"", &["boards/b.toml:4", "ssh"]);
-        refuse("transport = \"local\"", "transport.exec = { runner = [] }", &["boards/b.toml:4", "emulator"]);
-        refuse("timeout_s = 5", "timeout_s = 0", &["boards/b.toml:6", "at least 1"]);
-        refuse("timeout_s = 5", "timeout_s = -5", &["boards/b.toml:6"]);
-        refuse("workdir = \"~/b\"", "workdir = \"b\"", &["boards/b.toml:5", "absolute"]);
-        refuse("aarch64-unknown-linux-musl", "arm board; rm", &["boards/b.toml:2", "Rust target"]);
-        refuse("title = \"A board\"\n", "", &["boards/b.toml:1", "title"]);
-        refuse("title = \"A board\"", "title = \"A board", &["boards/b.toml:1"]);
-        refuse("libc", "triple = 1\nlibc", &["boards/b.toml:3", "duplicate"]);
-    }
-
-    #[test]
-    fn any_text_is_an_error_and_never_a_panic() {
-        for end in 0..GOOD.len() {
-            let _ = parse_text(&GOOD[..end]);
-            let _ = parse_text(&GOOD[end..]);
-        }
-        for text in ["", "\u{0}", "=", "[[transport]]", "[transport]\n[transport]", "a.b.c.d = 1", "é = 1"] {
-            assert!(parse_text(text).is_err(), "{text:?}");
-        }
-    }
 }

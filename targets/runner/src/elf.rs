@@ -1,26 +1,35 @@
-//! Is this program one that the board can start? Read from its ELF header, before anything is copied.
+//! Is this program one that the board can start? Read from the file, before anything is copied.
 
 use std::path::Path;
 
-use limbeck_boards::{Board, Libc};
+use limbeck_boards::{Board, Glibc, Libc};
 
+use crate::elf_file::Elf;
 use crate::error::RunnerError;
 
-/// Program header type of a request for a dynamic loader (ELF specification, `PT_INTERP`).
-const PT_INTERP: u32 = 3;
-
-/// Refuse a program whose machine is not the board's, or that asks for a dynamic loader on a board that wants static
-/// ones.
+/// Refuse a program whose machine is not the board's, that asks for a dynamic loader on a board that wants static ones, or
+/// for a newer glibc than the board's floor.
 pub fn static_check(path: &Path, board: &Board) -> Result<(), RunnerError> {
-    check(&limbeck_files::read(path)?, board).map_err(|why| RunnerError::WrongProgram {
-        path: path.to_owned(),
-        board: board.name.clone(),
-        why,
-    })
+    check(&limbeck_files::read(path)?, board).map_err(|why| wrong(path, board, why))
+}
+
+/// The newest glibc that a program asks for; `None` when for none, because it is static.
+pub fn glibc_needed(path: &Path, board: &Board) -> Result<Option<Glibc>, RunnerError> {
+    let bytes = limbeck_files::read(path)?;
+    let elf = Elf::parse(&bytes).ok_or_else(|| wrong(path, board, NOT_ELF.to_owned()))?;
+    let newest = elf.glibc_needed().map_err(|_| wrong(path, board, BROKEN.to_owned()))?;
+    Ok(newest.map(|(version, _)| version))
+}
+
+const NOT_ELF: &str = "not an ELF program; build it for the board's target";
+const BROKEN: &str = "its dynamic section is broken; build it again";
+
+fn wrong(path: &Path, board: &Board, why: String) -> RunnerError {
+    RunnerError::WrongProgram { path: path.to_owned(), board: board.name.clone(), why }
 }
 
 fn check(bytes: &[u8], board: &Board) -> Result<(), String> {
-    let elf = Elf::parse(bytes).ok_or("not an ELF program; build it for the board's target")?;
+    let elf = Elf::parse(bytes).ok_or(NOT_ELF)?;
     let Some((machine, bits)) = machine_of(&board.arch) else {
         return Err(format!("`{}` is an architecture that limbeck does not know yet", board.arch));
     };
@@ -28,10 +37,17 @@ fn check(bytes: &[u8], board: &Board) -> Result<(), String> {
         let is = name_of(elf.machine);
         return Err(format!("it is for {is} ({} bits), the board is {} ({bits} bits)", elf.bits, board.arch));
     }
-    if board.libc == Libc::Static && elf.needs_loader {
+    if board.libc == Libc::Static && elf.needs_loader() {
         return Err("it needs a dynamic loader and the board wants static programs; build for a musl target".into());
     }
-    Ok(())
+    match (board.glibc, elf.glibc_needed().map_err(|_| BROKEN)?) {
+        (Some(floor), Some((newest, name))) if newest > floor => Err(format!(
+            "it asks for {name}, and the board's floor is glibc {floor}; link it with zig (unset \
+             CARGO_TARGET_{}_LINKER), or raise `glibc` of the board to {newest} if it has that",
+            board.triple.to_uppercase().replace(['-', '.'], "_")
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// `e_machine` and word size of an architecture, by its name in a Rust target.
@@ -58,57 +74,13 @@ fn name_of(machine: u16) -> String {
     }
 }
 
-struct Elf {
-    machine: u16,
-    bits: u8,
-    needs_loader: bool,
-}
-
-impl Elf {
-    /// Little-endian ELF of 32 or 64 bits; `None` for anything else, however broken.
-    fn parse(bytes: &[u8]) -> Option<Elf> {
-        let at = |offset: usize, size: usize| -> Option<u64> {
-            let field = bytes.get(offset..offset.checked_add(size)?)?;
-            Some(field.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
-        };
-        let little_endian = 1;
-        if !bytes.starts_with(b"\x7fELF") || at(5, 1)? != little_endian {
-            return None;
-        }
-        let bits: u8 = match at(4, 1)? {
-            1 => 32,
-            2 => 64,
-            _ => return None,
-        };
-        let (table, entry_size, entries) = match bits {
-            64 => (at(32, 8)?, at(54, 2)?, at(56, 2)?),
-            _ => (at(28, 4)?, at(42, 2)?, at(44, 2)?),
-        };
-        let mut needs_loader = false;
-        for i in 0..entries {
-            let offset = table.checked_add(i * entry_size)?;
-            needs_loader |= at(usize::try_from(offset).ok()?, 4)? == u64::from(PT_INTERP);
-        }
-        Some(Elf { machine: at(18, 2)? as u16, bits, needs_loader })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::elf_file::tests::{elf, elf_needing};
 
-    /// The smallest header with one program header of the type given.
-    fn elf(bits: u8, machine: u16, segment: u32) -> Vec<u8> {
-        let mut bytes = vec![0; 128];
-        bytes[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', bits / 32, 1]);
-        bytes[18..20].copy_from_slice(&machine.to_le_bytes());
-        let (table_at, size_at) = if bits == 64 { (32, 54) } else { (28, 42) };
-        bytes[table_at] = 64;
-        bytes[size_at] = 56;
-        bytes[size_at + 2] = 1;
-        bytes[64..68].copy_from_slice(&segment.to_le_bytes());
-        bytes
-    }
+    /// Program header type of a request for a dynamic loader (ELF specification).
+    const PT_INTERP: u32 = 3;
 
     fn board(arch: &str, libc: Libc) -> Board {
         Board { arch: arch.into(), libc, ..Board::find_in("qemu-aarch64", None).unwrap() }
@@ -127,10 +99,31 @@ mod tests {
     }
 
     #[test]
+    fn a_newer_glibc_than_the_boards_floor_is_refused_by_name() {
+        let program = elf_needing(&["GLIBC_2.17", "GLIBC_2.34"]);
+        let with = |minor| Board {
+            glibc: Some(Glibc { major: 2, minor }),
+            triple: "aarch64-unknown-linux-gnu".into(),
+            ..board("aarch64", Libc::Gnu)
+        };
+        assert_eq!(check(&program, &with(34)), Ok(()));
+        assert_eq!(check(&program, &board("aarch64", Libc::Gnu)), Ok(()));
+        let why = check(&program, &with(28)).unwrap_err();
+        for part in
+            ["asks for GLIBC_2.34", "floor is glibc 2.28", "unset CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER"]
+        {
+            assert!(why.contains(part), "{why}");
+        }
+    }
+
+    #[test]
     fn this_very_test_is_a_program_for_the_host() {
         if cfg!(target_os = "linux") {
             let host = Board::find_in("host", None).unwrap();
-            static_check(&std::env::current_exe().unwrap(), &host).unwrap();
+            let this = std::env::current_exe().unwrap();
+            static_check(&this, &host).unwrap();
+            let dynamic = cfg!(all(target_env = "gnu", not(target_feature = "crt-static")));
+            assert_eq!(glibc_needed(&this, &host).unwrap().is_some(), dynamic);
         }
     }
 

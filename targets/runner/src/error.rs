@@ -47,6 +47,14 @@ pub enum RunnerError {
         /// The way out.
         fix: String,
     },
+    /// The board takes bundles of another key, or newer ones only.
+    #[error("{}: the board does not take it: {why}", folder.display())]
+    Untrusted {
+        /// Folder on the board.
+        folder: PathBuf,
+        /// What it asks for.
+        why: String,
+    },
     /// Another limbeck uses the board.
     #[error("{}: the board is in use by {holder}; wait for it or stop it", lock.display())]
     Busy {
@@ -73,6 +81,63 @@ pub enum RunnerError {
         /// Hash of the copy.
         found: String,
     },
+    /// The board does not answer, or the connection was lost.
+    #[error("board `{board}` at {host}: {why}; is it on, and does `ssh {host} true` work?")]
+    Unreachable {
+        /// The board.
+        board: String,
+        /// User, host and port.
+        host: String,
+        /// What ssh said.
+        why: String,
+    },
+    /// The board answers and does not let us in.
+    #[error("board `{board}` at {host}: login refused: {why}; let a key in with: ssh-copy-id {host}")]
+    NotLetIn {
+        /// The board.
+        board: String,
+        /// User, host and port.
+        host: String,
+        /// What ssh said.
+        why: String,
+    },
+    /// Nobody has said yet which key the board has.
+    #[error(
+        "board `{board}` at {host}: its host key is not known yet; look at it and store it with: limbeck board probe {board}"
+    )]
+    HostKeyUnknown {
+        /// The board.
+        board: String,
+        /// User, host and port.
+        host: String,
+    },
+    /// Another host key than the stored one: another machine, or a board that was set up anew.
+    #[error(
+        "board `{board}` at {host}: its host key has changed: it offers {offered}, stored is {stored}; somebody may be in \
+         between. Only if the board was set up anew, forget the old key with: {forget}"
+    )]
+    HostKeyChanged {
+        /// The board.
+        board: String,
+        /// User, host and port.
+        host: String,
+        /// Fingerprint of the key that the board offers.
+        offered: String,
+        /// Fingerprints of the keys that are stored.
+        stored: String,
+        /// The command that forgets the old key.
+        forget: String,
+    },
+    /// A step failed on the board.
+    #[error("{}: {doing}: {why}", path.display())]
+    Remote {
+        /// File or folder on the board.
+        path: PathBuf,
+        /// What was being done to it.
+        doing: &'static str,
+        /// What the board's programs said.
+        why: String,
+    },
     /// A step took longer than it may; everything it started was killed.
     #[error("{what}: no end after {after_s} s, stopped; raise `timeout_s` of the board if it needs longer")]
     Timeout {
@@ -90,6 +155,18 @@ pub enum RunnerError {
         code: i32,
         /// The last lines of its log.
         stderr_tail: String,
+    },
+    /// The new install computes other integers on the board than on the host. It was not made current.
+    #[error(
+        "{}: the board computes something else than the host did (samples {samples:?} of the bundle), so the install before \
+         stays current; rebuild the agent, and compare compilers and CPUs with `limbeck doctor`",
+        folder.display()
+    )]
+    ProbesDiffer {
+        /// The slot that was tried.
+        folder: PathBuf,
+        /// The bundle's samples on which they differ.
+        samples: Vec<u64>,
     },
     /// The agent's output is not what this version understands.
     #[error("agent {verb}: {why}: `{line}`; deploy again, so that agent and limbeck are of one version")]
@@ -110,21 +187,29 @@ pub enum RunnerError {
 }
 
 impl RunnerError {
-    /// The exit code of a program that ends with this error: 1 internal, 2 usage, 6 unreachable or timeout, 8 device
-    /// refused, 130 interrupted; the agent's own codes pass through.
+    /// The exit code of a program that ends with this error: 1 internal, 2 usage, 3 other integers, 6 unreachable or timeout, 7 host key
+    /// refused, 8 device refused, 130 interrupted; the agent's own codes pass through.
     pub fn exit_code(&self) -> i32 {
         match self {
             RunnerError::Board(_) | RunnerError::NotInstalled { .. } => 2,
-            RunnerError::Busy { .. } | RunnerError::Timeout { .. } => 6,
+            RunnerError::Busy { .. }
+            | RunnerError::Timeout { .. }
+            | RunnerError::Unreachable { .. }
+            | RunnerError::NotLetIn { .. } => 6,
+            RunnerError::HostKeyUnknown { .. } | RunnerError::HostKeyChanged { .. } | RunnerError::Untrusted { .. } => {
+                7
+            }
             RunnerError::WrongProgram { .. } | RunnerError::DeviceRefused { .. } => 8,
             RunnerError::File(file) if file.is_full_disk() => 8,
             RunnerError::Agent { code: code @ 1..=10, .. } => *code,
+            RunnerError::ProbesDiffer { .. } => 3,
             RunnerError::Interrupted => 130,
             RunnerError::MissingTool { .. }
             | RunnerError::Build { .. }
             | RunnerError::DamagedCopy { .. }
             | RunnerError::Agent { .. }
             | RunnerError::Protocol { .. }
+            | RunnerError::Remote { .. }
             | RunnerError::File(_) => 1,
         }
     }

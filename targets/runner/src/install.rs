@@ -1,8 +1,8 @@
 //! Put agent and bundle on the board, switch to them in one step, and run the agent there.
 //!
-//! Steps, in this order: lock; check space; copy both into a new slot, each checked by hash; sync; start the agent
-//! once (`agent probe`); `previous` ← what was current; `current` ← the new slot; remove older slots. Up to the last
-//! switch the old install is untouched, after it the new one is whole.
+//! Steps, in this order: look at the board (`preflight`); lock; check space; copy both into a new slot, each checked by hash; sync; let the new slot pass
+//! its own probes on the board (`agent probe BUNDLE`); `previous` ← what was current; `current` ← the new slot; remove older
+//! slots. Up to the last switch the old install is untouched, after it the new one is whole.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,16 +11,23 @@ use std::time::Duration;
 use limbeck_boards::Board;
 use limbeck_files::FileError;
 
+use crate::admission::Admission;
 use crate::build::Agent;
 use crate::error::{RunnerError, ending, tail_after};
 use crate::lock::Lock;
+use crate::preflight::{Preflight, preflight_over};
 use crate::process::Output;
 use crate::transport::{Copied, Job, Transport, transport_for};
 
 /// What must stay free on the board after copying: links, logs, and the file system's own bookkeeping.
 const MARGIN_BYTES: u64 = 4 << 20;
-/// Longest that the first start of the agent may take; emulators are slow, loading nothing is not.
+/// What the first start of the agent may take at least, whatever the board's `timeout_s`: emulators are slow.
 const PROBE_DEADLINE: Duration = Duration::from_secs(60);
+/// The agent's exit codes that say more than that it does not start.
+const PROBES_DIFFER: i32 = 3;
+const NO_MEMORY: i32 = 4;
+const UNTRUSTED: i32 = 7;
+const REFUSED: i32 = 9;
 /// The newest output format of the agent that this version reads.
 const SCHEMA_VERSION: u64 = 1;
 
@@ -32,31 +39,57 @@ pub struct Installed {
     number: u32,
     timeout: Duration,
     lock: Lock,
+    preflight: Option<Preflight>,
 }
 
-/// Install `agent` and `bundle` on `board` and make them current.
+/// Install `agent` and `bundle` on `board` and make them current; for bundles that nobody signs.
 pub fn install(board: &Board, agent: &Agent, bundle: &Path) -> Result<Installed, RunnerError> {
-    let workdir = board.workdir_path()?;
-    install_over(transport_for(board)?, &workdir, Duration::from_secs(board.timeout_s), agent, bundle)
+    install_admitted(board, agent, bundle, &Admission::of_anything())
+}
+
+/// The same, if the board may have them.
+pub fn install_admitted(
+    board: &Board,
+    agent: &Agent,
+    bundle: &Path,
+    admission: &Admission<'_>,
+) -> Result<Installed, RunnerError> {
+    let transport = transport_for(board)?;
+    let workdir = transport.workdir(board)?;
+    let need = need_bytes(agent, size_of_file(bundle)?);
+    let preflight = preflight_over(&*transport, board, &workdir, Some(need))?;
+    preflight.accept()?;
+    admitted_over(transport, &workdir, Duration::from_secs(board.timeout_s), agent, bundle, admission)
+        .map(|installed| Installed { preflight: Some(preflight), ..installed })
 }
 
 /// Make the install before the current one current again; its slot number. The two change places.
 pub fn rollback(board: &Board) -> Result<u32, RunnerError> {
-    let (transport, workdir) = (transport_for(board)?, board.workdir_path()?);
+    let transport = transport_for(board)?;
+    let workdir = transport.workdir(board)?;
     rollback_over(&*transport, &workdir)
+}
+
+/// Remove from `board` all that limbeck put there, unless another uses it. Files that are not limbeck's stay, and are
+/// named.
+pub fn clean(board: &Board) -> Result<Vec<String>, RunnerError> {
+    let transport = transport_for(board)?;
+    let workdir = transport.workdir(board)?;
+    clean_over(&*transport, &workdir)
 }
 
 impl Installed {
     /// What is current on `board` now.
     pub fn open(board: &Board) -> Result<Installed, RunnerError> {
-        let (transport, workdir) = (transport_for(board)?, board.workdir_path()?);
+        let transport = transport_for(board)?;
+        let workdir = transport.workdir(board)?;
         let Some(number) = linked_slot(&*transport, &workdir.join("current"))? else {
             return Err(RunnerError::NotInstalled { folder: workdir, what: "installed" });
         };
         let lock = transport.lock(&workdir)?;
         let timeout = Duration::from_secs(board.timeout_s);
         let slot = slot_path(&workdir, number);
-        Ok(Installed { transport, workdir, slot, number, timeout, lock })
+        Ok(Installed { transport, workdir, slot, number, timeout, lock, preflight: None })
     }
 
     /// Run the agent on the board: `agent <args[0]> <bundle> <args[1..]>`, for example `&["bench", "--full"]`.
@@ -131,6 +164,11 @@ impl Installed {
         self.transport.remove_dir(&self.workdir.join(folder))
     }
 
+    /// What the board looked like before the install; `None` for an install that was only opened.
+    pub fn preflight(&self) -> Option<&Preflight> {
+        self.preflight.as_ref()
+    }
+
     /// Everything of limbeck on the board lies in here.
     pub fn workdir(&self) -> &Path {
         &self.workdir
@@ -173,12 +211,13 @@ fn schema_error(line: &str) -> Option<&'static str> {
     }
 }
 
-fn install_over(
+fn admitted_over(
     transport: Box<dyn Transport>,
     workdir: &Path,
     timeout: Duration,
     agent: &Agent,
     bundle: &Path,
+    admission: &Admission<'_>,
 ) -> Result<Installed, RunnerError> {
     let bundle_bytes = size_of_file(bundle)?;
     let bundle_sha256 = limbeck_files::sha256_file(bundle)?;
@@ -186,10 +225,11 @@ fn install_over(
     let slots = workdir.join("slots");
     transport.make_dir(&slots)?;
     let lock = transport.lock(workdir)?;
+    let remembered = admission.ask(&*transport, workdir)?;
     let current = linked_slot(&*transport, &workdir.join("current"))?;
     let previous = linked_slot(&*transport, &workdir.join("previous"))?;
     remove_others(&*transport, &slots, &[current, previous])?;
-    let need = agent.bytes.saturating_add(bundle_bytes).saturating_add(MARGIN_BYTES);
+    let need = need_bytes(agent, bundle_bytes);
     if let Some(free) = transport.free_bytes(&slots)?
         && free < need
     {
@@ -210,7 +250,10 @@ fn install_over(
         transport.put(Copied { from: bundle, to: &data, sha256: &bundle_sha256, executable: false })?;
         transport.sync_dir(&slot)?;
         transport.sync_dir(&slots)?;
-        probe(&*transport, &slot, &lock)
+        admission.allow_downgrade(&*transport, workdir)?;
+        probe(&*transport, workdir, &slot, timeout.max(PROBE_DEADLINE), &lock)?;
+        // Before the switch: a board that remembers more than it runs takes nothing older, either way.
+        admission.keep(&*transport, workdir, &remembered)
     })();
     if let Err(error) = filled {
         if let Err(e) = transport.remove_dir(&slot) {
@@ -228,7 +271,12 @@ fn install_over(
     if let Err(e) = remove_others(&*transport, &slots, &[Some(number), current]) {
         log::warn!("{e}; older slots stay on the board");
     }
-    Ok(Installed { transport, workdir: workdir.to_owned(), slot, number, timeout, lock })
+    Ok(Installed { transport, workdir: workdir.to_owned(), slot, number, timeout, lock, preflight: None })
+}
+
+/// What must be free on the board for an install.
+fn need_bytes(agent: &Agent, bundle_bytes: u64) -> u64 {
+    agent.bytes.saturating_add(bundle_bytes).saturating_add(MARGIN_BYTES)
 }
 
 /// Size of a regular file; anything else is refused, reading a FIFO would block for ever.
@@ -241,15 +289,29 @@ fn size_of_file(path: &Path) -> Result<u64, FileError> {
     Ok(meta.len())
 }
 
-/// Start the new agent once: a noexec mount, a wrong architecture or a missing CPU feature shows now, not later.
-fn probe(transport: &dyn Transport, slot: &Path, lock: &Lock) -> Result<(), RunnerError> {
-    let argv = [slot.join("agent").into_os_string(), "probe".into()];
-    let job = Job { what: "agent probe", argv: &argv, dir: slot, deadline: PROBE_DEADLINE, lock };
+/// Let the new slot prove itself: a noexec mount, a wrong architecture or a missing CPU feature shows now, and so does an
+/// agent that computes other integers than the host did.
+fn probe(
+    transport: &dyn Transport,
+    workdir: &Path,
+    slot: &Path,
+    deadline: Duration,
+    lock: &Lock,
+) -> Result<(), RunnerError> {
+    let bundle = slot.join("bundle").into_os_string();
+    let argv = [slot.join("agent").into_os_string(), "probe".into(), bundle, "--admit".into(), workdir.into()];
+    let job = Job { what: "agent probe", argv: &argv, dir: slot, deadline, lock };
     let output = transport.run_and_collect(job)?;
-    if output.status == 0 {
-        return Ok(());
-    }
     let how = match output.status {
+        0 => return Ok(()),
+        // The agent's own words (`limbeck-agent --help`): it ran.
+        PROBES_DIFFER => {
+            let folder = slot.to_owned();
+            return Err(RunnerError::ProbesDiffer { folder, samples: differing(&output.stdout) });
+        }
+        code @ (NO_MEMORY | UNTRUSTED | REFUSED) => {
+            return Err(RunnerError::Agent { verb: "probe".to_owned(), code, stderr_tail: output.stderr_tail });
+        }
         126 => "the file system is mounted noexec, or the program is for another architecture".to_owned(),
         127 => "its dynamic loader is missing".to_owned(),
         status => ending(status),
@@ -259,6 +321,13 @@ fn probe(transport: &dyn Transport, slot: &Path, lock: &Lock) -> Result<(), Runn
         why: format!("the agent does not start: {how}{}", tail_after(&output.stderr_tail)),
         fix: "check triple, cpu and workdir of the board".to_owned(),
     })
+}
+
+/// The samples on which the board computed something else, from the agent's line `{"kind":"probe",…,"differing":[3]}`.
+fn differing(stdout: &str) -> Vec<u64> {
+    let lines = stdout.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let probed = lines.rev().find(|line| line["kind"] == "probe").unwrap_or_default();
+    probed["differing"].as_array().into_iter().flatten().filter_map(|sample| sample.as_u64()).collect()
 }
 
 fn rollback_over(transport: &dyn Transport, workdir: &Path) -> Result<u32, RunnerError> {
@@ -278,6 +347,23 @@ fn rollback_over(transport: &dyn Transport, workdir: &Path) -> Result<u32, Runne
     transport.switch_link(&workdir.join("current"), &relative_slot(previous))?;
     transport.switch_link(&workdir.join("previous"), &relative_slot(current))?;
     Ok(previous)
+}
+
+fn clean_over(transport: &dyn Transport, workdir: &Path) -> Result<Vec<String>, RunnerError> {
+    // Also in a folder that is not there: then nothing is, and that is what was asked for.
+    transport.make_dir(workdir)?;
+    let lock = transport.lock(workdir)?;
+    // The links first: what they point to is never half there.
+    for name in ["current", "previous", "slots", "adapt"] {
+        transport.remove_dir(&workdir.join(name))?;
+    }
+    let is_lock = |name: &String| name == "lock" || name == "lock.d";
+    let others: Vec<String> = transport.list(workdir)?.into_iter().filter(|name| !is_lock(name)).collect();
+    if others.is_empty() {
+        transport.remove_dir(workdir)?;
+    }
+    drop(lock);
+    Ok(others)
 }
 
 fn relative_slot(number: u32) -> PathBuf {
@@ -323,6 +409,26 @@ fn remove_others(transport: &dyn Transport, slots: &Path, keep: &[Option<u32>]) 
     Ok(())
 }
 
+/// An install of what nobody signed.
+#[cfg(test)]
+fn install_over(
+    transport: Box<dyn Transport>,
+    workdir: &Path,
+    timeout: Duration,
+    agent: &Agent,
+    bundle: &Path,
+) -> Result<Installed, RunnerError> {
+    admitted_over(transport, workdir, timeout, agent, bundle, &Admission::of_anything())
+}
+
 #[cfg(test)]
 #[path = "install_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "install_ssh_tests.rs"]
+mod ssh_tests;
+
+#[cfg(test)]
+#[path = "install_fault_tests.rs"]
+mod fault_tests;

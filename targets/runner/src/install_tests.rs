@@ -6,18 +6,23 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use super::*;
-use crate::transport::Local;
+use crate::admission::Remembered;
+use crate::transport::{Local, Script};
 
-const SECONDS_10: Duration = Duration::from_secs(10);
+pub(super) const SECONDS_10: Duration = Duration::from_secs(10);
 
 /// A folder with a board's working folder in it and files to install from.
-struct Fixture {
+pub(super) struct Fixture {
     dir: tempfile::TempDir,
 }
 
 impl Fixture {
-    fn new() -> Fixture {
+    pub(super) fn new() -> Fixture {
         Fixture { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     fn workdir(&self) -> PathBuf {
@@ -39,7 +44,7 @@ impl Fixture {
     }
 
     /// Install generation `n`: agent and bundle both carry the number.
-    fn install(&self, n: u32, transport: Box<dyn Transport>) -> Result<Installed, RunnerError> {
+    pub(super) fn install(&self, n: u32, transport: Box<dyn Transport>) -> Result<Installed, RunnerError> {
         let agent = self.agent(&format!("echo '{{\"schema_version\":1}}'; echo {n}; cat $2"));
         install_over(transport, &self.workdir(), SECONDS_10, &agent, &self.bundle(&n.to_string()))
     }
@@ -50,7 +55,7 @@ impl Fixture {
     }
 
     /// The generation that `current` runs; panics when agent and bundle are of two, or one is damaged.
-    fn running(&self) -> u32 {
+    pub(super) fn running(&self) -> u32 {
         let current = self.workdir().join("current");
         let out = Command::new(current.join("agent")).arg("run").arg(current.join("bundle")).output().unwrap();
         let text = String::from_utf8(out.stdout).unwrap();
@@ -114,7 +119,7 @@ fn an_agent_that_does_not_start_is_refused_with_code_8() {
         (&b"\x7fELF\x02\x01\x01 and nothing behind it"[..], "another architecture"),
         (b"#!/no/such/loader\n", "loader is missing"),
         (b"#!/bin/sh\nexit 126\n", "noexec"),
-        (b"#!/bin/sh\necho no such feature >&2; exit 3\n", "exit code 3: no such feature"),
+        (b"#!/bin/sh\necho no such feature >&2; exit 5\n", "exit code 5: no such feature"),
         (b"#!/bin/sh\nkill -ILL $$\n", "instruction"),
     ] {
         let error = start(bytes);
@@ -122,6 +127,45 @@ fn an_agent_that_does_not_start_is_refused_with_code_8() {
         assert_eq!(error.exit_code(), 8, "{error}");
         assert_eq!(f.running(), 1);
     }
+}
+
+#[test]
+fn an_agent_that_computes_other_integers_is_never_current() {
+    let f = Fixture::new();
+    f.install(1, native()).unwrap();
+    let start = |script: &str| {
+        let path = f.dir.path().join("other");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let agent = Agent::from_file(&path, "t", "dev", "x").unwrap();
+        install_over(native(), &f.workdir(), SECONDS_10, &agent, &f.bundle("2")).unwrap_err()
+    };
+    let error = start(
+        r#"[ "$1 $(cat "$2")" = "probe 2" ] || exit 1
+        echo '{"schema_version":1}'; echo '{"kind":"probe","probes":8,"differing":[3,7]}'; exit 3"#,
+    );
+    assert_eq!(error.exit_code(), 3, "{error}");
+    assert!(error.to_string().contains("[3, 7]"), "{error}");
+    let error = start("echo the model is refused >&2; exit 9");
+    assert_eq!((error.exit_code(), error.to_string().contains("the model is refused")), (9, true), "{error}");
+    assert_eq!(f.running(), 1);
+    assert_eq!(slot_numbers(&Local::native(), &f.workdir().join("slots")).unwrap(), [1]);
+}
+
+#[test]
+fn clean_leaves_nothing_of_limbeck_and_nothing_else_is_touched() {
+    let f = Fixture::new();
+    let installed = f.install(1, native()).unwrap();
+    assert!(matches!(clean_over(&Local::native(), &f.workdir()), Err(RunnerError::Busy { .. })));
+    drop(installed);
+    std::fs::write(f.workdir().join("notes.txt"), "mine").unwrap();
+    assert_eq!(clean_over(&Local::native(), &f.workdir()).unwrap(), ["notes.txt"]);
+    assert!(!f.workdir().join("slots").exists() && !f.workdir().join("current").is_symlink());
+    std::fs::remove_file(f.workdir().join("notes.txt")).unwrap();
+    assert!(clean_over(&Local::native(), &f.workdir()).unwrap().is_empty());
+    assert!(!f.workdir().exists());
+    assert!(clean_over(&Local::native(), &f.workdir()).unwrap().is_empty());
+    f.install(2, native()).unwrap();
+    assert_eq!(f.running(), 2);
 }
 
 #[test]
@@ -266,6 +310,9 @@ impl Transport for Dying {
     fn free_bytes(&self, dir: &Path) -> Result<Option<u64>, RunnerError> {
         self.step()?.free_bytes(dir)
     }
+    fn script(&self, path: &Path, script: Script<'_>) -> Result<String, RunnerError> {
+        self.step()?.script(path, script)
+    }
     fn lock(&self, dir: &Path) -> Result<Lock, RunnerError> {
         self.step()?.lock(dir)
     }
@@ -365,4 +412,35 @@ fn files_are_sent_whole_and_a_bundle_comes_back_only_as_it_was() {
     assert!(!fetched.exists());
     installed.fetch_bundle(1, &fetched, &limbeck_files::sha256_hex(b"1")).unwrap();
     assert_eq!(std::fs::read(&fetched).unwrap(), b"1");
+}
+
+#[test]
+fn a_board_remembers_its_key_and_version_and_is_asked_before_anything_is_copied() {
+    let f = Fixture::new();
+    let install = |admission: &Admission<'_>, n: u32| {
+        let bundle = f.bundle(&n.to_string());
+        admitted_over(native(), &f.workdir(), SECONDS_10, &f.agent(""), &bundle, admission).map(|i| i.slot())
+    };
+    let remembers = |name: &str| std::fs::read_to_string(f.workdir().join(name)).ok();
+    let first = Admission { key: Some("RWQkey"), version: Some(3), ..Admission::of_anything() };
+    install(&first, 1).unwrap();
+    assert_eq!((remembers("trusted.pub").as_deref(), remembers("version").as_deref()), (Some("RWQkey\n"), Some("3\n")));
+
+    let asked = std::cell::RefCell::new(Remembered::default());
+    let refuse = |remembered: &Remembered| {
+        *asked.borrow_mut() = remembered.clone();
+        Err("version 2, and the board had version 3".to_owned())
+    };
+    let slots = || std::fs::read_dir(f.workdir().join("slots")).unwrap().count();
+    let before = slots();
+    let error = install(&Admission { admit: &refuse, version: Some(2), ..Admission::of_anything() }, 2).unwrap_err();
+    assert_eq!((error.exit_code(), slots()), (7, before), "{error}");
+    assert_eq!(asked.borrow().key.as_deref().map(str::trim), Some("RWQkey"));
+    assert_eq!(remembers("version").as_deref(), Some("3\n"));
+
+    // Another key is not taken on the way.
+    install(&Admission { key: Some("RWQother"), version: Some(4), ..Admission::of_anything() }, 3).unwrap();
+    assert_eq!((remembers("trusted.pub").as_deref(), remembers("version").as_deref()), (Some("RWQkey\n"), Some("4\n")));
+    install(&Admission { version: Some(1), downgrade: true, ..Admission::of_anything() }, 4).unwrap();
+    assert_eq!(remembers("version").as_deref(), Some("1\n"));
 }

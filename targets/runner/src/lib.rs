@@ -24,22 +24,38 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 mod build;
+mod cargo;
+mod doctor;
 mod elf;
+mod elf_file;
 mod error;
+mod host;
 mod install;
+mod kernels;
 mod lock;
+mod packages;
+mod preflight;
 mod process;
+#[cfg(test)]
+mod testing;
 mod toolchain;
 mod transport;
+mod zig;
 
 // Build.
 pub use build::{Agent, BuildOptions, build_agent};
-pub use elf::static_check;
-pub use toolchain::{Finding, doctor};
+pub use doctor::{Finding, doctor};
+pub use elf::{glibc_needed, static_check};
+// Look at a board first.
+pub use preflight::{Check, Facts, Preflight, Verdict, preflight};
 // Install and run.
+pub use admission::{Admission, Remembered};
 pub use error::RunnerError;
-pub use install::{Installed, install, rollback};
+pub use install::{Installed, clean, install, install_admitted, rollback};
 pub use lock::Lock;
 pub use process::{Output, interrupt};
-pub use transport::{Copied, Job, Local, Transport, transport_for};
+pub use transport::{Copied, Job, Local, Script, Ssh, SshClient, Transport, transport_for};
+// Keys of boards behind ssh.
+pub use transport::{HostKey, Trusted, forget, trust};

@@ -5,8 +5,8 @@
 //! when limbeck is killed and its agent runs on, the next limbeck finds the board locked by an orphan, kills the
 //! orphan's group (its number is in the file, and checked), and goes on.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::FileExt;
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,23 +15,74 @@ use rustix::process::Pid;
 
 use crate::error::RunnerError;
 use crate::process::kill_group;
+use crate::transport::Session;
 
 /// The board is ours until this is dropped.
 #[derive(Debug)]
-pub struct Lock {
+pub struct Lock(Held);
+
+#[derive(Debug)]
+enum Held {
+    /// A locked file on this machine.
+    Here(LockedFile),
+    /// A locked file on the board, held by a shell there.
+    There(Box<Session>),
+}
+
+impl Lock {
+    /// Lock the working folder `dir` on this machine, which must exist.
+    pub fn acquire(dir: &Path) -> Result<Lock, RunnerError> {
+        Ok(Lock(Held::Here(LockedFile::acquire(dir)?)))
+    }
+
+    /// A lock that a shell on the board holds.
+    pub(crate) fn there(session: Session) -> Lock {
+        Lock(Held::There(Box::new(session)))
+    }
+
+    /// The locked file on this machine.
+    pub(crate) fn file(&self) -> Result<&LockedFile, RunnerError> {
+        match &self.0 {
+            Held::Here(file) => Ok(file),
+            Held::There(session) => Err(foreign(session.lock())),
+        }
+    }
+
+    /// The shell on the board.
+    pub(crate) fn session(&self) -> Result<&Session, RunnerError> {
+        match &self.0 {
+            Held::Here(file) => Err(foreign(&file.path)),
+            Held::There(session) => Ok(session),
+        }
+    }
+}
+
+/// A lock was given to another transport than the one that made it.
+fn foreign(lock: &Path) -> RunnerError {
+    RunnerError::Busy { lock: lock.to_owned(), holder: "another transport of this process".to_owned() }
+}
+
+/// A file that the kernel locks for us.
+#[derive(Debug)]
+pub(crate) struct LockedFile {
     file: File,
     path: PathBuf,
 }
 
-impl Lock {
-    /// Lock the working folder `dir`, which must exist.
-    pub fn acquire(dir: &Path) -> Result<Lock, RunnerError> {
+impl LockedFile {
+    fn acquire(dir: &Path) -> Result<LockedFile, RunnerError> {
         let path = dir.join("lock");
         let io = |source| FileError { path: path.clone(), doing: "lock", source };
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = open().map_err(io)?;
         for attempt in 0.. {
             match file.try_lock() {
-                Ok(()) => break,
+                Ok(()) if is_at(&file, &path) => break,
+                // Who held it removed it (`clean`): what we hold keeps nobody off.
+                Ok(()) => {
+                    file = open().map_err(io)?;
+                    continue;
+                }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(e)) => return Err(io(e).into()),
             }
@@ -46,7 +97,7 @@ impl Lock {
                 _ => return Err(RunnerError::Busy { lock: path, holder: holder.to_string() }),
             }
         }
-        let lock = Lock { file, path };
+        let lock = LockedFile { file, path };
         lock.write(None)?;
         Ok(lock)
     }
@@ -75,7 +126,13 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
+/// Does `path` still name this open file?
+fn is_at(file: &File, path: &Path) -> bool {
+    let same = |a: &Metadata, b: &Metadata| a.dev() == b.dev() && a.ino() == b.ino();
+    matches!((file.metadata(), std::fs::metadata(path)), (Ok(open), Ok(named)) if same(&open, &named))
+}
+
+impl Drop for LockedFile {
     fn drop(&mut self) {
         // Explicit, because a program that another thread is just starting may hold a copy for an instant.
         let _ = self.file.unlock();
@@ -166,9 +223,24 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_file_that_was_removed_keeps_nobody_off_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let cleaned = Lock::acquire(dir.path()).unwrap();
+        let waiting = std::thread::spawn({
+            let dir = dir.path().to_owned();
+            move || Lock::acquire(&dir).map(drop)
+        });
+        std::thread::sleep(Duration::from_millis(30));
+        std::fs::remove_file(dir.path().join("lock")).unwrap();
+        drop(cleaned);
+        waiting.join().unwrap().unwrap();
+        assert!(dir.path().join("lock").exists(), "the waiting one locked a file without a name");
+    }
+
+    #[test]
     fn an_orphaned_agent_is_killed_and_the_board_is_free() {
         let dir = tempfile::tempdir().unwrap();
-        let lock = Lock::acquire(dir.path()).unwrap();
+        let lock = LockedFile::acquire(dir.path()).unwrap();
         let stdin = Stdio::from(lock.share().unwrap());
         let mut agent = Command::new("sleep").arg("300").stdin(stdin).process_group(0).spawn().unwrap();
         lock.note_agent(agent.id());
@@ -184,7 +256,7 @@ mod tests {
     #[test]
     fn the_agent_of_a_living_limbeck_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let lock = Lock::acquire(dir.path()).unwrap();
+        let lock = LockedFile::acquire(dir.path()).unwrap();
         let stdin = Stdio::from(lock.share().unwrap());
         let mut agent = Command::new("sleep").arg("300").stdin(stdin).process_group(0).spawn().unwrap();
         lock.note_agent(agent.id());
@@ -195,9 +267,8 @@ mod tests {
     }
 
     /// Close this process's copy as the kernel does on SIGKILL: without `unlock`, which would free it for all copies.
-    fn forget_without_unlock(lock: Lock) {
+    fn forget_without_unlock(mut lock: LockedFile) {
         // Replace the descriptor by another file's, so that `drop` unlocks that one.
-        let mut lock = lock;
         lock.file = File::open("/dev/null").unwrap();
     }
 }

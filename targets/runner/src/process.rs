@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -18,7 +18,7 @@ const LINE_LIMIT: u64 = 1 << 20;
 /// Lines of the error output that are kept for messages.
 const TAIL_LINES: usize = 20;
 /// How often to look for an end or an interrupt while the program is silent: rarely, it may be measuring.
-const IDLE: Duration = Duration::from_millis(100);
+pub(crate) const IDLE: Duration = Duration::from_millis(100);
 /// How long the output of killed stragglers may take to arrive.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -69,18 +69,24 @@ pub(crate) fn run(
     started: impl FnOnce(u32),
     on_line: &mut dyn FnMut(&str),
 ) -> Result<Output, RunError> {
+    run_bytes(command, deadline, started, &mut |piece| on_line(&line_of(piece)))
+}
+
+/// The same, giving on the output as it is, in pieces that end at the latest where a line does.
+pub(crate) fn run_bytes(
+    command: &mut Command,
+    deadline: Duration,
+    started: impl FnOnce(u32),
+    on_piece: &mut dyn FnMut(&[u8]),
+) -> Result<Output, RunError> {
     let start = Instant::now();
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut running = Running::start(command)?;
     started(running.child.id());
     let events = running.listen();
     let mut tail = Tail::default();
-    let mut take = |event| match event {
-        Event::Out(line) => on_line(&line),
-        Event::Err(line) => {
-            log::info!(target: "limbeck::agent", "{line}");
-            tail.push(line);
-        }
+    let mut take = |event: Event| match event {
+        Event::Out(piece) => on_piece(&piece),
+        Event::Err(piece) => tail.hear(&line_of(&piece)),
     };
 
     let mut looked = start;
@@ -109,7 +115,7 @@ pub(crate) fn run(
             }
         }
     }
-    let status = running.finish();
+    let status = running.finish_code();
     if is_interrupted() {
         // It ended because `interrupt` killed it.
         return Err(RunError::Interrupted);
@@ -119,7 +125,7 @@ pub(crate) fn run(
         let Ok(event) = events.recv_timeout(left) else { break };
         take(event);
     }
-    Ok(Output { status: status.map_or(1, code_of), stdout: String::new(), stderr_tail: tail.text() })
+    Ok(Output { status, stdout: String::new(), stderr_tail: tail.text() })
 }
 
 fn code_of(status: ExitStatus) -> i32 {
@@ -127,13 +133,16 @@ fn code_of(status: ExitStatus) -> i32 {
 }
 
 /// A child that leads a group; dropping it kills the group.
-struct Running {
+#[derive(Debug)]
+pub(crate) struct Running {
     child: Child,
     group: Option<Pid>,
 }
 
 impl Running {
-    fn start(command: &mut Command) -> Result<Running, RunError> {
+    /// Start a program in a group of its own.
+    pub(crate) fn start(command: &mut Command) -> Result<Running, RunError> {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut attempts = 0;
         let child = loop {
             if is_interrupted() {
@@ -154,23 +163,43 @@ impl Running {
         Ok(Running { child, group })
     }
 
-    fn listen(&mut self) -> Receiver<Event> {
+    /// Its standard input, where it was piped; once.
+    pub(crate) fn take_stdin(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
+    }
+
+    /// Both outputs as they come; once.
+    pub(crate) fn listen(&mut self) -> Receiver<Event> {
         // Bounded: a program that prints faster than we read has to wait.
         let (send, receive) = sync_channel(256);
         if let Some(out) = self.child.stdout.take() {
-            read_lines(out, send.clone(), Event::Out);
+            read_pieces(out, send.clone(), Event::Out);
         }
         if let Some(err) = self.child.stderr.take() {
-            read_lines(err, send, Event::Err);
+            read_pieces(err, send, Event::Err);
         }
         receive
     }
 
     /// Has the leader ended? It is not reaped by asking.
-    fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         let Some(group) = self.group else { return true };
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         !matches!(rustix::process::waitid(WaitId::Pid(group), look), Ok(None))
+    }
+
+    /// Its exit code, once it has ended by itself, which it is about to do; or it is ended.
+    pub(crate) fn last_words(&mut self) -> i32 {
+        let start = Instant::now();
+        while !self.has_ended() && start.elapsed() < GRACE {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.finish_code()
+    }
+
+    /// End it and what is left of its group; its exit code.
+    pub(crate) fn finish_code(&mut self) -> i32 {
+        self.finish().map_or(1, code_of)
     }
 
     /// Kill what is left of the group, then reap the leader.
@@ -201,23 +230,27 @@ pub(crate) fn kill_group(group: Pid) {
     let _ = rustix::process::kill_process_group(group, Signal::KILL);
 }
 
-enum Event {
-    Out(String),
-    Err(String),
+/// A piece of an output: a line with its end, or part of a long one.
+pub(crate) enum Event {
+    Out(Vec<u8>),
+    Err(Vec<u8>),
 }
 
-fn read_lines(stream: impl Read + Send + 'static, send: SyncSender<Event>, event: fn(String) -> Event) {
+/// A piece as the text of a line, without its end.
+pub(crate) fn line_of(piece: &[u8]) -> String {
+    String::from_utf8_lossy(piece).trim_end_matches(['\n', '\r']).to_owned()
+}
+
+fn read_pieces(stream: impl Read + Send + 'static, send: SyncSender<Event>, event: fn(Vec<u8>) -> Event) {
     std::thread::spawn(move || {
         let mut stream = BufReader::new(stream);
-        let mut line = Vec::new();
         loop {
-            line.clear();
-            match stream.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut line) {
+            let mut piece = Vec::new();
+            match stream.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut piece) {
                 Ok(n) if n > 0 => {}
                 _ => return,
             }
-            let text = String::from_utf8_lossy(&line);
-            if send.send(event(text.trim_end_matches(['\n', '\r']).to_owned())).is_err() {
+            if send.send(event(piece)).is_err() {
                 return;
             }
         }
@@ -225,12 +258,18 @@ fn read_lines(stream: impl Read + Send + 'static, send: SyncSender<Event>, event
 }
 
 /// The last lines of an output.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Tail {
     lines: std::collections::VecDeque<String>,
 }
 
 impl Tail {
+    /// Log a line of an error output and keep it.
+    pub(crate) fn hear(&mut self, line: &str) {
+        log::info!(target: "limbeck::agent", "{line}");
+        self.push(line.to_owned());
+    }
+
     pub(crate) fn push(&mut self, mut line: String) {
         if let Some((end, _)) = line.char_indices().nth(500) {
             line.truncate(end);
@@ -249,6 +288,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::dies;
 
     fn shell(script: &str, deadline_ms: u64) -> (Result<Output, RunError>, Vec<String>) {
         let mut lines = Vec::new();
@@ -257,19 +297,6 @@ mod tests {
         let result =
             run(&mut command, Duration::from_millis(deadline_ms), |_| {}, &mut |line| lines.push(line.to_owned()));
         (result, lines)
-    }
-
-    /// Gone, or at most a zombie that its foster parent has yet to reap.
-    fn is_dead(pid: &str) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
-        stat.map_or(true, |s| s.rsplit(')').next().is_some_and(|rest| rest.trim().starts_with('Z')))
-    }
-
-    fn dies(pid: &str) -> bool {
-        (0..200).any(|_| {
-            std::thread::sleep(Duration::from_millis(10));
-            is_dead(pid)
-        })
     }
 
     #[test]

@@ -1,4 +1,7 @@
 //! Everything a verb says while it works: stage lines and progress bars on stderr, results on stdout, Ctrl-C.
+//!
+//! With `--format json` stdout is JSON lines and nothing else: first `{"schema_version":1}`, then one object a result, whose `kind`
+//! says what it is; `{"kind":"text","text":…}` where a verb has only words, and a last `{"kind":"error",…}` when it fails.
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,18 +10,34 @@ use std::time::Instant;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use limbeck_data::Watch;
+use serde::Serialize;
+use serde_json::json;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
+/// Version of the JSON lines.
+const SCHEMA_VERSION: u32 = 1;
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// JSON lines, for programs.
+    Json,
+}
+
 /// The terminal.
 pub struct Console {
+    format: Format,
     quiet: bool,
     bars: bool,
 }
 
 impl Console {
     /// Set up logging and Ctrl-C.
-    pub fn start(quiet: bool, verbose: u8) -> Console {
+    pub fn start(format: Format, quiet: bool, verbose: u8) -> Console {
         let level = ["warn", "info", "debug"][verbose.min(2) as usize];
         // tract logs much at info; Limbeck's own crates are what -v is about.
         let filter = format!("warn,limbeck={level}");
@@ -33,7 +52,7 @@ impl Console {
         if let Err(error) = handler {
             log::warn!("Ctrl-C will not be handled: {error}");
         }
-        Console { quiet, bars: !quiet && std::io::stderr().is_terminal() }
+        Console { format, quiet, bars: !quiet && std::io::stderr().is_terminal() }
     }
 
     /// Has the user pressed Ctrl-C?
@@ -53,14 +72,43 @@ impl Console {
         }
     }
 
-    /// A result: stdout.
-    pub fn print(&self, text: impl AsRef<str>) -> Result<()> {
-        let mut out = std::io::stdout().lock();
-        out.write_all(text.as_ref().as_bytes())?;
-        if !text.as_ref().ends_with('\n') {
-            out.write_all(b"\n")?;
+    /// Begin the output; nothing for people.
+    pub fn begin(&self) -> Result<()> {
+        match self.format {
+            Format::Human => Ok(()),
+            Format::Json => write_line(
+                &json!({ "schema_version": SCHEMA_VERSION, "limbeck": env!("CARGO_PKG_VERSION") }).to_string(),
+            ),
         }
-        Ok(out.flush()?)
+    }
+
+    /// A result in words: stdout.
+    pub fn print(&self, text: impl AsRef<str>) -> Result<()> {
+        match self.format {
+            Format::Human => write_line(text.as_ref()),
+            Format::Json => write_line(&json!({ "kind": "text", "text": text.as_ref() }).to_string()),
+        }
+    }
+
+    /// A result as `words` for people and as a record, an object, for programs: stdout.
+    pub fn result(&self, kind: &str, record: &impl Serialize, words: impl FnOnce() -> String) -> Result<()> {
+        if self.format == Format::Human {
+            return write_line(&words());
+        }
+        let mut line = serde_json::Map::from_iter([("kind".to_owned(), json!(kind))]);
+        match serde_json::to_value(record)? {
+            serde_json::Value::Object(fields) => line.extend(fields),
+            other => drop(line.insert("value".to_owned(), other)),
+        }
+        write_line(&serde_json::Value::Object(line).to_string())
+    }
+
+    /// The last line of a verb that failed; people read it on stderr.
+    pub fn failed(&self, message: &str, exit_code: u8) {
+        if self.format == Format::Json {
+            // The error itself is being reported; a closed stdout adds nothing to it.
+            let _ = write_line(&json!({ "kind": "error", "exit_code": exit_code, "message": message }).to_string());
+        }
     }
 
     /// A progress bar over `unit`s, such as "images".
@@ -84,6 +132,15 @@ impl Console {
         bar.set_prefix(name.to_owned());
         Stage { bar, name: name.into(), unit: unit.into(), start: Instant::now(), say: !self.quiet }
     }
+}
+
+fn write_line(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    Ok(out.flush()?)
 }
 
 /// A running stage. Its last line, with time and rate, is written when it is dropped after [`Stage::done`].

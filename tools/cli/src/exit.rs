@@ -6,13 +6,15 @@ use std::process::ExitCode;
 
 use limbeck_adapt::AdaptError;
 use limbeck_answers::{AnswersError, MergeError};
-use limbeck_bundle::BundleError;
+use limbeck_bundle::{BudgetsError, BundleError, TrustError};
 use limbeck_distill::{DistillError, RecipeError};
 use limbeck_engine::EngineError;
 use limbeck_engine::onnx::OnnxError;
 use limbeck_quantize::QuantizeError;
 use limbeck_runner::RunnerError;
 use limbeck_teacher::TeachError;
+
+use crate::console::Console;
 
 /// Printed below `--help`.
 pub const HELP: &str = "Exit codes:
@@ -63,14 +65,26 @@ pub fn interrupted(message: impl Into<String>) -> anyhow::Error {
     Coded { code: 130, message: message.into() }.into()
 }
 
+/// The board or the host refuses to trust: exit 7.
+pub fn untrusted(message: impl Into<String>) -> anyhow::Error {
+    Coded { code: 7, message: message.into() }.into()
+}
+
+/// What a judge of numbers decided: `code` of the table, 0 is no error.
+pub fn judged(code: u8, message: impl Into<String>) -> anyhow::Result<()> {
+    if code == 0 { Ok(()) } else { Err(Coded { code, message: message.into() }.into()) }
+}
+
 /// Print an error and give its exit code. A closed stdout (`| head`) is no error.
-pub fn report(error: &anyhow::Error) -> ExitCode {
+pub fn report(error: &anyhow::Error, console: &Console) -> ExitCode {
     // Files fail as `FileError`; a bare I/O error comes from stdout.
     if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("limbeck: {}", message(error));
-    ExitCode::from(code(error))
+    let (message, code) = (message(error), code(error));
+    console.failed(&message, code);
+    eprintln!("limbeck: {message}");
+    ExitCode::from(code)
 }
 
 /// All causes, outermost first, each said once: most of our errors repeat what their source says.
@@ -96,8 +110,11 @@ fn code(error: &anyhow::Error) -> u8 {
             Some(QuantizeError::Option(_)) => return 2,
             _ => {}
         }
-        if cause.is::<RecipeError>() {
+        if cause.is::<RecipeError>() || cause.is::<BudgetsError>() {
             return 2;
+        }
+        if cause.is::<TrustError>() || matches!(cause.downcast_ref(), Some(BundleError::Untrusted { .. })) {
+            return 7;
         }
         if let Some(runner) = cause.downcast_ref::<RunnerError>() {
             return u8::try_from(runner.exit_code()).unwrap_or(1);
@@ -131,6 +148,7 @@ fn code(error: &anyhow::Error) -> u8 {
         e.is::<limbeck_data::DataError>()
             || e.is::<limbeck_boards::BoardError>()
             || e.is::<limbeck_store::StoreError>()
+            || e.is::<limbeck_bundle::KeyError>()
             || matches!(e.downcast_ref(), Some(TeachError::EmptyPart { .. }))
     };
     if error.chain().any(named_wrongly) {

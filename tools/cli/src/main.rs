@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod budgets;
 mod console;
 mod exit;
 mod inputs;
@@ -14,9 +15,9 @@ mod views;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use console::Console;
+use console::{Console, Format};
 
 #[derive(Parser)]
 #[command(
@@ -26,6 +27,9 @@ use console::Console;
     after_help = exit::HELP
 )]
 struct Arguments {
+    /// How results are printed on stdout.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
     /// No progress on stderr.
     #[arg(short, long, global = true)]
     quiet: bool,
@@ -60,6 +64,12 @@ enum Verb {
     Bundle(verbs::bundle::Arguments),
     /// Build the agent for a board and install it there with a bundle.
     Deploy(verbs::deploy::Arguments),
+    /// Sign a bundle, with a key that boards trust.
+    Sign(verbs::sign::Arguments),
+    /// Check a bundle: whole, and signed by whom.
+    Verify(verbs::verify::Arguments),
+    /// Make a key pair to sign with.
+    Key(verbs::key::Arguments),
     /// Accuracy of a bundle on a board, compared with this machine.
     Validate(verbs::validate::Arguments),
     /// Latency and memory of a bundle on a board, or of a model here.
@@ -70,6 +80,8 @@ enum Verb {
     Rollback(verbs::rollback::Arguments),
     /// Render report.json as HTML and print its summary.
     Report(verbs::report::Arguments),
+    /// Hold a run against an earlier one: what moved, and whether it is more than noise.
+    CompareRuns(verbs::compare_runs::Arguments),
     /// What of a model runs in integers, and why the rest does not.
     Inspect(verbs::inspect::Arguments),
     /// Where the time of an inference goes, step by step, on this machine.
@@ -78,42 +90,58 @@ enum Verb {
     Doctor(verbs::doctor::Arguments),
     /// The boards that Limbeck knows.
     Board(verbs::board::Arguments),
+    /// Completions for a shell.
+    Completions(verbs::completions::Arguments),
+    /// Manual pages of limbeck and its verbs.
+    Man(verbs::man::Arguments),
     /// Train the two models that the demo ships, from nothing.
     Zoo(verbs::zoo::Arguments),
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let console = Console::start(arguments.quiet, arguments.verbose);
-    // A path that this CPU has not is the caller's mistake, and no model's.
-    if let Err(error) = limbeck_engine::path() {
-        return exit::report(&exit::usage(error.to_string()));
-    }
-    let result = match arguments.verb {
-        Verb::Demo(a) => verbs::demo::run(&a, &console),
-        Verb::Pipeline(a) => verbs::pipeline::run(&a, &console),
-        Verb::Teach(a) => verbs::teach::run(&a, &console),
-        Verb::Answers(a) => verbs::answers::run(&a, &console),
-        Verb::Distill(a) => verbs::distill::run(&a, &console),
-        Verb::Compare(a) => verbs::compare::run(&a, &console),
-        Verb::Recipes(a) => verbs::recipes::run(&a, &console),
-        Verb::Quantize(a) => verbs::quantize::run(&a, &console),
-        Verb::Evaluate(a) => verbs::evaluate::run(&a, &console),
-        Verb::Bundle(a) => verbs::bundle::run(&a, &console),
-        Verb::Deploy(a) => verbs::deploy::run(&a, &console),
-        Verb::Validate(a) => verbs::validate::run(&a, &console),
-        Verb::Bench(a) => verbs::bench::run(&a, &console),
-        Verb::Adapt(a) => verbs::adapt::run(&a, &console),
-        Verb::Rollback(a) => verbs::rollback::run(&a, &console),
-        Verb::Report(a) => verbs::report::run(&a, &console),
-        Verb::Inspect(a) => verbs::inspect::run(&a, &console),
-        Verb::Profile(a) => verbs::profile::run(&a, &console),
-        Verb::Doctor(a) => verbs::doctor::run(&a, &console),
-        Verb::Board(a) => verbs::board::run(&a, &console),
-        Verb::Zoo(a) => verbs::zoo::run(&a, &console),
-    };
-    match result {
+    let console = Console::start(arguments.format, arguments.quiet, arguments.verbose);
+    match run(arguments.verb, &console) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit::report(&error),
+        Err(error) => exit::report(&error, &console),
+    }
+}
+
+fn run(verb: Verb, console: &Console) -> anyhow::Result<()> {
+    // A path that this CPU has not is the caller's mistake, and no model's.
+    limbeck_engine::path().map_err(|error| exit::usage(error.to_string()))?;
+    // These two are for a shell, whatever the format.
+    match &verb {
+        Verb::Completions(a) => return verbs::completions::run(a, &mut Arguments::command()),
+        Verb::Man(a) => return verbs::man::run(a, Arguments::command(), console),
+        _ => console.begin()?,
+    }
+    match verb {
+        Verb::Demo(a) => verbs::demo::run(&a, console),
+        Verb::Pipeline(a) => verbs::pipeline::run(&a, console),
+        Verb::Teach(a) => verbs::teach::run(&a, console),
+        Verb::Answers(a) => verbs::answers::run(&a, console),
+        Verb::Distill(a) => verbs::distill::run(&a, console),
+        Verb::Compare(a) => verbs::compare::run(&a, console),
+        Verb::Recipes(a) => verbs::recipes::run(&a, console),
+        Verb::Quantize(a) => verbs::quantize::run(&a, console),
+        Verb::Evaluate(a) => verbs::evaluate::run(&a, console),
+        Verb::Bundle(a) => verbs::bundle::run(&a, console),
+        Verb::Deploy(a) => verbs::deploy::run(&a, console),
+        Verb::Validate(a) => verbs::validate::run(&a, console),
+        Verb::Bench(a) => verbs::bench::run(&a, console),
+        Verb::Adapt(a) => verbs::adapt::run(&a, console),
+        Verb::Rollback(a) => verbs::rollback::run(&a, console),
+        Verb::Report(a) => verbs::report::run(&a, console),
+        Verb::Inspect(a) => verbs::inspect::run(&a, console),
+        Verb::Profile(a) => verbs::profile::run(&a, console),
+        Verb::Doctor(a) => verbs::doctor::run(&a, console),
+        Verb::Board(a) => verbs::board::run(&a, console),
+        Verb::Zoo(a) => verbs::zoo::run(&a, console),
+        Verb::Sign(a) => verbs::sign::run(&a, console),
+        Verb::Verify(a) => verbs::verify::run(&a, console),
+        Verb::Key(a) => verbs::key::run(&a, console),
+        Verb::CompareRuns(a) => verbs::compare_runs::run(&a, console),
+        Verb::Completions(_) | Verb::Man(_) => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use limbeck_report::{Accuracy, Model, Report, Source, Verdict};
+use limbeck_report::{Accuracy, Model, Report, Source, judge};
 
 use crate::inputs::file_name;
 
@@ -40,28 +40,14 @@ pub fn update(path: &Path, change: impl FnOnce(&mut Report)) -> Result<()> {
     };
     change(&mut report);
     put_command(&mut report, command_line(std::env::args()));
-    judge(&mut report);
+    let judgement = judge(&report);
+    (report.verdict, report.reasons) = (judgement.verdict, judgement.reasons);
     if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         limbeck_files::create_dir(folder)?;
     }
     report.write_json(path)?;
+    limbeck_report::write_csv(&report, path.parent().unwrap_or(Path::new("")))?;
     limbeck_report::html::write_html(&report, path.with_extension("html")).context("report page")
-}
-
-/// PASS: the integers are the same here and on every board. FAIL: they differ. INVALID: nothing to compare yet.
-fn judge(report: &mut Report) {
-    let ran = |a: &&Accuracy| a.integers_hash.is_some() && report.board_of(a).is_some();
-    let boards = report.accuracy.iter().filter(ran).count();
-    (report.verdict, report.reasons) = match report.integers_are_equal() {
-        Some(true) if boards > 0 => {
-            (Verdict::Pass, vec![format!("every integer is the same on {boards} boards and in limbeck itself")])
-        }
-        Some(false) => (Verdict::Fail, vec!["the int8 student computed different integers in different places".into()]),
-        _ => (
-            Verdict::Invalid,
-            vec!["the int8 student has not run on a board and here yet, so nothing is proved".into()],
-        ),
-    };
 }
 
 /// Replace the entry for which `same` holds, or append.

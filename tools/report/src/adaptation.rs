@@ -80,19 +80,3 @@ pub struct Score {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top1: Option<f64>,
 }
-
-impl Adaptation {
-    /// Every float in it, by name.
-    pub(crate) fn floats(&self) -> Vec<(String, f64)> {
-        let mut floats = vec![("adaptation: seconds".to_owned(), self.seconds)];
-        floats.extend(self.time_budget_s.map(|v| ("adaptation: time_budget_s".to_owned(), v)));
-        for (name, compared) in [("held_out", &self.held_out), ("replay", &self.replay)] {
-            for (when, score) in compared.iter().flat_map(|c| [("before", &c.before), ("after", &c.after)]) {
-                let values = [("loss", Some(score.loss)), ("agreement", Some(score.agreement)), ("top1", score.top1)];
-                let named = values.into_iter().filter_map(|(of, v)| Some((of, v?)));
-                floats.extend(named.map(|(of, v)| (format!("adaptation: {name} {when} {of}"), v)));
-            }
-        }
-        floats
-    }
-}

@@ -131,27 +131,6 @@ impl Comparison {
         let baseline = self.baseline().filter(|_| !recipe.is_baseline())?;
         Some(recipe.float()?.less(&baseline.float()?))
     }
-
-    /// Every float in it, by name.
-    pub(crate) fn floats(&self) -> Vec<(String, f64)> {
-        let references = [("teacher", self.teacher), ("untouched", self.untouched)];
-        let named = references.into_iter().filter_map(|(of, v)| Some((format!("comparison: {of}"), v?)));
-        let mut floats: Vec<_> = named.collect();
-        for recipe in &self.recipes {
-            for run in &recipe.runs {
-                let values = [
-                    ("float", run.float),
-                    ("int8", run.int8),
-                    ("agreement", run.agreement),
-                    ("seconds", Some(run.seconds)),
-                ];
-                let named = values.into_iter().filter_map(|(of, v)| Some((of, v?)));
-                let place = format!("comparison: recipe {:?}, seed {}", recipe.name, run.seed);
-                floats.extend(named.map(|(of, v)| (format!("{place}: {of}"), v)));
-            }
-        }
-        floats
-    }
 }
 
 #[cfg(test)]

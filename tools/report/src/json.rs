@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use limbeck_files::FileError;
+use serde_json::Value;
 
 use crate::schema::{Report, SCHEMA_VERSION};
 
@@ -53,7 +54,8 @@ impl Report {
     /// Write the report as indented JSON, whole or not at all. The folder must exist.
     pub fn write_json(&self, path: impl AsRef<Path>) -> Result<(), ReportError> {
         let path = path.as_ref();
-        if let Some(field) = first_not_finite(self) {
+        let not_a_report = |source| ReportError::NotAReport { path: path.to_owned(), source };
+        if let Some(field) = first_not_finite(self).map_err(not_a_report)? {
             return Err(ReportError::NotFinite { path: path.to_owned(), field });
         }
         limbeck_files::write_atomic(path, |w| {
@@ -80,65 +82,38 @@ impl Report {
     }
 }
 
-/// The first field that holds a NaN or an infinity, which serde_json would silently write as `null`.
-fn first_not_finite(report: &Report) -> Option<String> {
-    let mut fields: Vec<(String, f64)> = Vec::new();
-    for a in &report.accuracy {
-        let rates = [
-            ("top1", a.top1),
-            ("agreement_with_teacher", a.agreement_with_teacher),
-            ("agreement_with_host", a.agreement_with_host),
-        ];
-        for (name, rate) in rates {
-            fields.extend(rate.map(|rate| (format!("accuracy of {:?}: {name}", a.subject), rate)));
-        }
+/// The first field that holds a NaN or an infinity, which serde_json silently writes as `null`: absent fields are left
+/// out, so nothing else is one.
+fn first_not_finite(report: &Report) -> Result<Option<String>, serde_json::Error> {
+    Ok(null_in(&serde_json::to_value(report)?))
+}
+
+/// The way to the first `null`: "boards \"host\": latency: p90_us".
+fn null_in(value: &Value) -> Option<String> {
+    let join = |step: String, rest: String| if rest.is_empty() { step } else { format!("{step}: {rest}") };
+    match value {
+        Value::Null => Some(String::new()),
+        Value::Array(items) => items.iter().enumerate().find_map(|(i, item)| {
+            Some(join(named(item).unwrap_or_else(|| format!("entry {}", i + 1)), null_in(item)?))
+        }),
+        Value::Object(fields) => fields.iter().find_map(|(name, field)| Some(join(name.clone(), null_in(field)?))),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
-    if let Some(t) = &report.training {
-        let scalars = [("seconds", t.seconds), ("learning_rate", t.learning_rate), ("temperature", t.temperature)];
-        fields.extend(scalars.map(|(name, value)| (format!("training: {name}"), value)));
-        for (name, curve) in [("loss", &t.loss), ("agreement", &t.agreement)] {
-            fields.extend(curve.iter().enumerate().map(|(e, &v)| (format!("training: {name} of epoch {}", e + 1), v)));
-        }
-    }
-    fields.extend(report.comparison.iter().flat_map(|c| c.floats()));
-    fields.extend(report.adaptation.iter().flat_map(|a| a.floats()));
-    if let Some(q) = &report.quantization {
-        let one = q.sensitivity.iter().map(|s| (format!("sensitivity of {:?}", s.node), &s.loss));
-        for (of, loss) in q.loss.iter().map(|loss| ("quantization".to_owned(), loss)).chain(one) {
-            let always = [("kl", loss.kl), ("agreement", loss.agreement)];
-            let measured = [("sqnr_db", loss.sqnr_db), ("top1", loss.top1)];
-            let named = always.into_iter().chain(measured.into_iter().filter_map(|(name, v)| Some((name, v?))));
-            fields.extend(named.map(|(name, value)| (format!("{of}: {name}"), value)));
-        }
-    }
-    for b in &report.boards {
-        let Some(l) = &b.latency else { continue };
-        let always = [
-            ("warm_up_seconds", l.warm_up_seconds),
-            ("first_us", l.first_us),
-            ("score_us", l.score_us),
-            ("p50_us", l.p50_us),
-            ("min_us", l.min_us),
-            ("max_us", l.max_us),
-        ];
-        let at_times = [("p90_us", l.p90_us), ("p95_us", l.p95_us), ("p99_us", l.p99_us)];
-        let named = always.into_iter().chain(at_times.into_iter().filter_map(|(name, v)| Some((name, v?))));
-        let listed = l.samples_us.iter().map(|&v| ("samples_us", v));
-        let windows = l.windows.iter().flat_map(|w| [w.min_us, w.p50_us, w.max_us]).map(|v| ("windows", v));
-        fields.extend(
-            named.chain(listed).chain(windows).map(|(name, v)| (format!("latency on {:?}: {name}", b.board), v)),
-        );
-    }
-    fields.into_iter().find(|(_, value)| !value.is_finite()).map(|(field, _)| field)
+}
+
+/// What an entry of a list calls itself.
+fn named(item: &Value) -> Option<String> {
+    let name = ["board", "subject", "node", "name", "place"].into_iter().find_map(|key| item.get(key)?.as_str());
+    name.map(|name| format!("{name:?}")).or_else(|| Some(format!("seed {}", item.get("seed")?)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::board::Board;
     use crate::comparison::{ComparedRecipe, ComparedRun, Comparison, FailedRun};
-    use crate::schema::{
-        Accuracy, Board, KeyValue, Latency, Quantization, QuantizationLoss, Sensitivity, Training, Verdict, Window,
-    };
+    use crate::latency::{Latency, Window};
+    use crate::schema::{Accuracy, KeyValue, Quantization, QuantizationLoss, Sensitivity, Training, Verdict};
 
     fn in_temp(name: &str) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -163,7 +138,7 @@ mod tests {
             environment: vec![KeyValue::new("governor", "unknown")],
             latency: Some(Latency {
                 samples_us: vec![1.0, 2.0],
-                windows: vec![Window { n: 2, min_us: 1.0, p50_us: 1.5, max_us: 2.0 }],
+                windows: vec![Window { n: 2, min_us: 1.0, p50_us: 1.5, max_us: 2.0, ..Window::default() }],
                 ..Latency::default()
             }),
             ..Board::default()
@@ -242,7 +217,7 @@ mod tests {
         let mut report = Report::new("t", "c", "v");
         report.training = Some(Training { loss: vec![1.0, f64::NAN], ..Training::default() });
         let error = report.write_json(&path).unwrap_err().to_string();
-        assert!(error.contains("loss of epoch 2"), "{error}");
+        assert!(error.contains("training: loss: entry 2 is not"), "{error}");
         assert!(!path.exists());
 
         let mut report = Report::new("t", "c", "v");
@@ -257,6 +232,6 @@ mod tests {
         let recipe = ComparedRecipe { name: "dist".into(), runs: vec![run], ..ComparedRecipe::default() };
         report.comparison = Some(Comparison { recipes: vec![recipe], ..Comparison::default() });
         let error = report.write_json(&path).unwrap_err().to_string();
-        assert!(error.contains("\"dist\", seed 7: int8"), "{error}");
+        assert!(error.contains("\"dist\": runs: seed 7: int8"), "{error}");
     }
 }

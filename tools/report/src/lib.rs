@@ -23,11 +23,20 @@
 #![forbid(unsafe_code)]
 
 mod adaptation;
+mod board;
+mod budget;
+mod compare_runs;
 mod comparison;
 mod comparison_table;
+mod confusion;
+mod csv;
 mod json;
+mod judge;
+mod latency;
 mod lookup;
 mod numbers;
+mod run_comparison;
+mod run_comparison_table;
 mod schema;
 mod spread;
 mod summary;
@@ -37,16 +46,26 @@ pub mod html;
 
 // The record.
 pub use adaptation::{Adaptation, BeforeAfter, Score};
+pub use board::{Agent, Board, Energy, Memory, Node, Preflight, PreflightState, Validity};
+pub use budget::{Budget, FigureKind};
 pub use comparison::{ComparedRecipe, ComparedRun, Comparison, FailedRun};
+pub use confusion::Confusion;
+pub use latency::{Cold, Edge, Latency, Minute, Sustained, Window};
+pub use run_comparison::{ComparedFigure, Movement, RunComparison, RunName};
 pub use schema::{
-    Accuracy, Agent, Board, Bundle, FloatNode, KeyValue, Latency, Model, Quantization, QuantizationLoss, Report,
-    SCHEMA_VERSION, Sensitivity, Size, Source, Training, Verdict, Window,
+    Accuracy, Agreement, Bundle, FloatNode, HostDifference, KeyValue, Model, Quantization, QuantizationLoss, Report,
+    SCHEMA_VERSION, Sensitivity, Size, Source, Training, Verdict,
 };
+// Its verdict, and what became of it since an earlier run.
+pub use compare_runs::{Thresholds, compare_runs};
+pub use judge::{Judgement, judge};
 // Its file.
+pub use csv::{metrics_csv, samples_csv, write_csv};
 pub use json::ReportError;
 // Its views, and what helps to fill it in.
 pub use comparison_table::comparison_table;
 pub use numbers::{Interval, thin_samples, wilson95};
+pub use run_comparison_table::run_comparison_table;
 pub use spread::{Difference, Finding, Spread};
 pub use summary::summary;
 

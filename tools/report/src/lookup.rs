@@ -1,6 +1,7 @@
 //! What belongs to what: the rows of a report name each other by words ("int8 on qemu-aarch64").
 
-use crate::schema::{Accuracy, Board, Model, Report};
+use crate::board::Board;
+use crate::schema::{Accuracy, Model, Report};
 
 impl Report {
     /// Is there anything that PASS, FAIL or INVALID is about? Not where recipes were compared and nothing else.

@@ -49,6 +49,15 @@ pub fn thin_samples(samples_us: &[f64], keep: usize) -> Vec<f64> {
     (0..keep).map(|i| sorted[if keep > 1 { i * last / (keep - 1) } else { last / 2 }]).collect()
 }
 
+/// The middle of the finite values, or the mean of the middle two; absent without any.
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    let upper = *sorted.get(middle)?;
+    Some(if sorted.len() % 2 == 1 { upper } else { (sorted[middle - 1] + upper) / 2.0 })
+}
+
 /// "81.5 %" of a rate in 0..=1. Only all is "100.0 %" and only none is "0.0 %".
 pub(crate) fn percent(rate: f64) -> String {
     percent_to(rate, 1)
@@ -96,6 +105,11 @@ pub(crate) fn interval(i: Interval) -> String {
     format!("{:.1} – {:.1}{NBSP}%", i.low * 100.0, i.high * 100.0)
 }
 
+/// "1.17 ms – 1.19 ms": low and high in µs.
+pub(crate) fn interval_of_times([low, high]: [f64; 2]) -> String {
+    format!("{} – {}", micros(low), micros(high))
+}
+
 /// "512 µs", "8.31 ms", "1.20 s": three significant digits.
 pub(crate) fn micros(us: f64) -> String {
     match us.abs() {
@@ -129,6 +143,30 @@ pub(crate) fn bytes(n: u64) -> String {
         (value, "") => format!("{value}{NBSP}bytes"),
         (value, unit) => format!("{value}{NBSP}{}B", unit.replace('K', "k")),
     }
+}
+
+/// A figure in the unit of a record: "share", "us", "ms", "bytes", "uJ"; any other unit is written behind the number.
+pub(crate) fn figure(value: f64, unit: &str) -> String {
+    match unit {
+        "share" => percent_fine(value),
+        "us" => micros(value),
+        "ms" => micros(value * 1e3),
+        "bytes" if value.is_finite() && value >= 0.0 => bytes(value.round() as u64),
+        "uJ" => microjoules(value),
+        "" => plain(value),
+        other => format!("{}{NBSP}{other}", plain(value)),
+    }
+}
+
+/// "840 nJ", "512 µJ", "8.31 mJ", "1.20 J": three significant digits.
+pub(crate) fn microjoules(uj: f64) -> String {
+    micros(uj).replace('s', "J")
+}
+
+/// "+12.3 %", "−4.0 %": a relative change; "–" from nothing.
+pub(crate) fn change(before: f64, after: f64) -> String {
+    let by = (after / before - 1.0) * 100.0;
+    if by.is_finite() { format!("{by:+.1}{NBSP}%").replace('-', "−") } else { "–".into() }
 }
 
 /// "12.5 M": for counts too long to read.
@@ -176,7 +214,7 @@ pub(crate) fn plain(x: f64) -> String {
 }
 
 /// Three significant digits of a number whose unit was chosen so that it lies in 1..1000 (or just below).
-fn significant(x: f64) -> String {
+pub(crate) fn significant(x: f64) -> String {
     match x.abs() {
         a if a < 9.995 => format!("{x:.2}"),
         a if a < 99.95 => format!("{x:.1}"),
@@ -204,6 +242,13 @@ mod tests {
         }
         assert_eq!(wilson95(0, 0), None);
         assert!(wilson95(u64::MAX, 3).unwrap().high <= 1.0);
+    }
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, f64::NAN, 2.0, 3.0]), Some(2.5));
+        assert_eq!((median(&[]), median(&[f64::NAN])), (None, None));
     }
 
     #[test]
@@ -235,6 +280,17 @@ mod tests {
             (bytes(12_900), "12.9 kB"),
             (bytes(398_000), "398 kB"),
             (bytes(19_200_000), "19.2 MB"),
+            (figure(0.815_5, "share"), "81.55 %"),
+            (figure(8_312.0, "us"), "8.31 ms"),
+            (figure(8.312, "ms"), "8.31 ms"),
+            (figure(398_000.0, "bytes"), "398 kB"),
+            (figure(840.0, "uJ"), "840 µJ"),
+            (figure(1.2e6, "uJ"), "1.20 J"),
+            (figure(3.0, "allocations"), "3 allocations"),
+            (figure(f64::NAN, "bytes"), "– bytes"),
+            (change(100.0, 112.3), "+12.3 %"),
+            (change(100.0, 96.0), "−4.0 %"),
+            (change(0.0, 1.0), "–"),
             (count(78_666), "78,666"),
             (count(7), "7"),
             (count(1_000_000), "1,000,000"),

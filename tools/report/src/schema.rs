@@ -6,7 +6,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::adaptation::Adaptation;
+use crate::board::Board;
+use crate::budget::Budget;
 use crate::comparison::Comparison;
+use crate::confusion::Confusion;
+use crate::run_comparison::RunComparison;
 
 /// The version of the JSON this build writes, and the newest it reads.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -51,6 +55,12 @@ pub struct Report {
     /// One entry per board that the student ran on, the host included.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub boards: Vec<Board>,
+    /// What was promised, and what was measured against it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<Budget>,
+    /// This run against an earlier one, if it was held against one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<RunComparison>,
     /// Files worth comparing by size: models, bundle, agent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sizes: Vec<Size>,
@@ -125,12 +135,48 @@ pub struct Accuracy {
     /// Share of samples answered as the same student does on the host, 0..=1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agreement_with_host: Option<f64>,
+    /// How close the answers are to the teacher's, in counts and distances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<Agreement>,
+    /// How far the outputs are from those of the same student on the host, where they are floats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_difference: Option<HostDifference>,
+    /// What was taken for what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confusion: Option<Confusion>,
     /// Hash over every integer the student produced; equal hashes, equal integers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integers_hash: Option<String>,
     /// How the number was made, one sentence.
     #[serde(default)]
     pub how: String,
+}
+
+/// Answers beside the teacher's, on the samples that have both.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Samples answered as the teacher does.
+    pub same: u64,
+    /// Samples asked.
+    pub n: u64,
+    /// Mean symmetric Kullback-Leibler divergence of the classes, nats: KL(p‖q) + KL(q‖p).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symmetric_kl: Option<f64>,
+    /// Largest difference of two logits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_difference: Option<f64>,
+    /// Mean cosine of the two vectors of logits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cosine: Option<f64>,
+}
+
+/// Float outputs beside the host's, over all samples.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostDifference {
+    /// Largest difference of two outputs.
+    pub max_abs: f64,
+    /// The largest that is taken for the same.
+    pub tolerance: f64,
 }
 
 /// What the fine-distillation did.
@@ -233,36 +279,24 @@ pub struct Bundle {
     pub sha256: String,
     /// Its size.
     pub bytes: u64,
-    /// What is in it: version, student, plan, answers, probe vectors, signer, …
+    /// Its monotonic version: a board refuses one that is lower than what it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// Who signed it, by key id; absent if nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+    /// Compiler that built the tool which made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toolchain: Option<String>,
+    /// Kernels compiled into the agent that goes with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernels: Vec<String>,
+    /// Revision of the sources that it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git_revision: Option<String>,
+    /// What is in it: student, plan, answers, probe vectors, …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub contents: Vec<KeyValue>,
-}
-
-/// What happened on one board.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Board {
-    /// Board id: "host", "qemu-aarch64", …
-    pub board: String,
-    /// Its full name.
-    pub title: String,
-    /// The board is an emulator: counts and integers are facts, milliseconds are not.
-    #[serde(default)]
-    pub emulated: bool,
-    /// What the preflight read: kernel, CPU part, governor, frequency, temperature, load. Unreadable is "unknown".
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub environment: Vec<KeyValue>,
-    /// The program that ran there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent: Option<Agent>,
-    /// Latency of one inference.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latency: Option<Latency>,
-    /// Most memory the agent ever held resident.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub peak_rss_bytes: Option<u64>,
-    /// Arena the int8 plan asks for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub arena_bytes: Option<u64>,
 }
 
 /// One line of a card.
@@ -279,73 +313,6 @@ impl KeyValue {
     pub fn new(key: impl Into<String>, value: impl Into<String>) -> KeyValue {
         KeyValue { key: key.into(), value: value.into() }
     }
-}
-
-/// The program on the board.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Agent {
-    /// SHA-256 of the executable.
-    pub sha256: String,
-    /// Its size.
-    pub bytes: u64,
-    /// Compiler, linker, target triple and kernel set that made it.
-    pub toolchain: String,
-}
-
-/// The latency of one inference under a named protocol.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Latency {
-    /// "single-stream v1".
-    pub protocol: String,
-    /// Short windows: fit for a look, not for a claim.
-    pub quick: bool,
-    /// Runs before the first window.
-    pub warm_up_runs: u64,
-    /// Seconds before the first window.
-    pub warm_up_seconds: f64,
-    /// The very first inference.
-    pub first_us: f64,
-    /// Median of the windows' medians: the number to quote.
-    pub score_us: f64,
-    /// Median of all samples.
-    pub p50_us: f64,
-    /// 90th percentile, where `n` supports it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub p90_us: Option<f64>,
-    /// 95th percentile, where `n` supports it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub p95_us: Option<f64>,
-    /// 99th percentile, where `n` supports it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub p99_us: Option<f64>,
-    /// Fastest sample.
-    pub min_us: f64,
-    /// Slowest sample.
-    pub max_us: f64,
-    /// Samples taken in all windows.
-    pub n: u64,
-    /// The samples, or an even pick of them ([`crate::thin_samples`]) if `n` is larger; then the page says so.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub samples_us: Vec<f64>,
-    /// The windows, in order of time.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub windows: Vec<Window>,
-    /// Noise, drift, anything the reader should know.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
-}
-
-/// One measuring window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Window {
-    /// Samples in it.
-    pub n: u64,
-    /// Fastest.
-    pub min_us: f64,
-    /// Median.
-    pub p50_us: f64,
-    /// Slowest.
-    pub max_us: f64,
 }
 
 /// A file and its size.

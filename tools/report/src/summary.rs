@@ -1,8 +1,10 @@
 //! The table at the end of a run, for a terminal.
 
+use crate::board::Board;
 use crate::comparison_table::comparison_table;
-use crate::numbers::{bytes, micros, percent, short_hash};
+use crate::numbers::{bytes, median, microjoules, micros, percent, short_hash};
 use crate::printable;
+use crate::run_comparison::{Movement, RunComparison};
 use crate::schema::{Accuracy, Report};
 use crate::table::aligned;
 
@@ -10,14 +12,16 @@ use crate::table::aligned;
 const HEADS: [&str; 6] = ["", "top-1", "agrees", "bytes", "p50", "integers"];
 
 /// One line a place, in plain text: model and where it ran, top-1, agreement with the teacher, size of the model
-/// file, median latency, and the first digits of the hash over its integers; then recipes if they were compared
-/// ([`comparison_table`]), the verdict and why.
+/// file, median latency, and the first digits of the hash over its integers; then what else boards cost, recipes if they were
+/// compared ([`comparison_table`]), what became of an earlier run's figures, the verdict and why.
 ///
 /// ```text
 /// scenes: teacher to int8                                      PASS
 ///                       top-1  agrees    bytes      p50      integers
 /// teacher              97.3 %       -   412 kB        -             -
 /// int8 on host         95.1 %  96.9 %  31.2 kB   118 µs  5f2c01a9d3e4
+/// host: cold start 3.10 ms, peak resident 9.41 MB
+/// against the baseline: NOT WORSE
 /// ```
 pub fn summary(report: &Report) -> String {
     let rows: Vec<Vec<String>> = report.accuracy.iter().map(|row| cells(report, row)).collect();
@@ -34,7 +38,9 @@ pub fn summary(report: &Report) -> String {
         Some(false) => text += "integers: NOT equal in every place\n",
         None => {}
     }
+    text.extend(report.boards.iter().filter_map(costs));
     text += &report.comparison.as_ref().map(comparison_table).unwrap_or_default();
+    text += &report.baseline.as_ref().map(against).unwrap_or_default();
     if !report.has_verdict() {
         return text;
     }
@@ -45,6 +51,31 @@ pub fn summary(report: &Report) -> String {
         text += &reasons.join("; ");
     }
     text + "\n"
+}
+
+/// A line for a board of which more than latency is known: cold start, memory, energy, and whether to believe it.
+fn costs(board: &Board) -> Option<String> {
+    let cold = board.cold.as_ref().and_then(|cold| median(&cold.start_to_answer_ms));
+    let sustained = board.sustained.as_ref().and_then(|sustained| sustained.last_over_first);
+    let known: Vec<String> = [
+        cold.map(|ms| format!("cold start {}", micros(ms * 1e3))),
+        board.memory.as_ref().and(board.peak_rss()).map(|rss| format!("peak resident {}", bytes(rss))),
+        board.energy.as_ref().map(|energy| format!("{} an inference", microjoules(energy.uj_per_inference))),
+        sustained.map(|ratio| format!("last minute over first {ratio:.2}")),
+        board.validity.as_ref().filter(|_| board.is_invalid()).map(|v| format!("INVALID: {}", v.reasons.join("; "))),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let mark = if board.emulated { "*" } else { "" };
+    let line = printable(&format!("{}{mark}: {}", board.board, known.join(", ")).replace('\u{a0}', " "));
+    (!known.is_empty()).then(|| line + "\n")
+}
+
+fn against(comparison: &RunComparison) -> String {
+    let worst = comparison.figures.first().filter(|figure| figure.movement == Movement::Worse);
+    let worst = worst.map(|figure| format!(": {}, {}", figure.words(), figure.change())).unwrap_or_default();
+    printable(&format!("against the baseline: {}{worst}", comparison.word()).replace('\u{a0}', " ")) + "\n"
 }
 
 fn cells(report: &Report, row: &Accuracy) -> Vec<String> {
@@ -67,7 +98,10 @@ fn cells(report: &Report, row: &Accuracy) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{Board, Latency, Model, Verdict};
+    use crate::board::{Energy, Validity};
+    use crate::latency::{Cold, Latency};
+    use crate::run_comparison::ComparedFigure;
+    use crate::schema::{Model, Verdict};
 
     #[test]
     fn the_table_lines_up_and_marks_emulated_times() {
@@ -99,6 +133,35 @@ integers: equal in every place
 PASS: int8 within 0.5 point of float
 ";
         assert_eq!(summary(&report), want);
+    }
+
+    #[test]
+    fn a_board_of_which_more_is_known_has_a_line() {
+        let mut report = Report::new("demo", "c", "v");
+        let cold = Some(Cold { start_to_answer_ms: vec![38.9, 38.1, 43.0], ..Cold::default() });
+        let energy = Some(Energy { uj_per_inference: 9_840.0, ..Energy::default() });
+        let validity = Some(Validity { reasons: vec!["throttled".into(), "hot".into()], ..Validity::default() });
+        report.boards.push(Board { board: "pi4".into(), cold, energy, validity, ..Board::default() });
+        report.boards.push(Board { board: "host".into(), peak_rss_bytes: Some(9), ..Board::default() });
+        let moved = |movement| ComparedFigure {
+            place: "pi4".into(),
+            name: "score".into(),
+            before: 100.0,
+            after: 120.0,
+            movement,
+            ..ComparedFigure::default()
+        };
+        let figures = vec![moved(Movement::Worse)];
+        report.baseline = Some(RunComparison { figures, exit_code: 4, ..RunComparison::default() });
+        let want = "\
+demo
+pi4: cold start 38.9 ms, 9.84 mJ an inference, INVALID: throttled; hot
+against the baseline: WORSE: pi4, score, +20.0 %
+INVALID
+";
+        assert_eq!(summary(&report), want);
+        report.baseline = Some(RunComparison { figures: vec![moved(Movement::Better)], ..RunComparison::default() });
+        assert!(summary(&report).contains("\nagainst the baseline: NOT WORSE\n"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use limbeck_files::disk::{Disk, RealDisk};
 use super::lock::Lock;
 use super::options::Options;
 use super::slots::{SlotError, Slots};
-use crate::Loaded;
+use crate::loaded::Loaded;
 use crate::probe::differing;
 
 /// Probes of a bundle whose parent had none.

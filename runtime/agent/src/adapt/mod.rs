@@ -31,7 +31,7 @@ use limbeck_engine::Student;
 use limbeck_engine::onnx::Model;
 use limbeck_files::disk::RealDisk;
 
-use crate::Loaded;
+use crate::loaded::Loaded;
 use crate::output::{Refused, emit};
 use checkpoint::Checkpoints;
 use deliver::{Delivered, Delivery};

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
+use limbeck_bundle::Bundle;
 use limbeck_measure::{ColdRecord, ColdStart, ColdStarts, Conditions, Edges, Environment, Validity, raw_now_ns};
 use serde::Deserialize;
 
 use super::options::ConditionOptions;
 use super::{Inferences, code};
-use crate::output::{Line, emit};
-use crate::{Loaded, Opened};
+use crate::loaded::Loaded;
+use crate::output::{Line, Refused, emit};
 
 /// The line of a process that was started here.
 #[derive(Deserialize)]
@@ -62,9 +63,9 @@ fn started(bundle: &Path) -> Result<ColdStart> {
 /// This process is the cold start.
 pub fn cold_start(bundle: &Path, conditions: &ConditionOptions) -> Result<ExitCode> {
     let begin = raw_now_ns();
-    let opened = Opened::read(bundle)?;
-    let opened_at = raw_now_ns();
-    let loaded: Loaded = opened.compile()?;
+    let read = Bundle::read(bundle).map_err(|e| Refused(e.to_string()))?;
+    let read_at = raw_now_ns();
+    let loaded = Loaded::of(read, bundle)?;
     let worker = loaded.student.worker()?;
     let compiled_at = raw_now_ns();
     let mut inferences = Inferences::of(&loaded, worker)?;
@@ -75,8 +76,8 @@ pub fn cold_start(bundle: &Path, conditions: &ConditionOptions) -> Result<ExitCo
     let answered = raw_now_ns();
     let millis = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e6;
     let record = ColdStart {
-        load_ms: millis(begin, opened_at),
-        compile_ms: millis(opened_at, compiled_at),
+        load_ms: millis(begin, read_at),
+        compile_ms: millis(read_at, compiled_at),
         first_ms: millis(first, first_end),
         answer_ms: conditions.started_at.map(|started| millis(started, answered)),
     };

@@ -8,8 +8,9 @@ use limbeck_measure::{MemoryRecord, PerInference, ProcessMemory, Sections};
 
 use super::Inferences;
 use super::options::ConditionOptions;
+use crate::heap;
+use crate::loaded::Loaded;
 use crate::output::{Line, emit};
-use crate::{Loaded, heap};
 
 /// Inferences before counting; tract fills its pools in the first ones.
 const WARM_UP: u64 = 10;

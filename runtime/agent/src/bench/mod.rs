@@ -23,7 +23,7 @@ use anyhow::{Result, ensure};
 use limbeck_engine::{EngineError, StudentWorker};
 use limbeck_measure::Validity;
 
-use crate::Loaded;
+use crate::loaded::Loaded;
 
 pub use options::Options;
 

@@ -12,7 +12,7 @@ use limbeck_measure::{
 
 use super::options::ConditionOptions;
 use super::{Inferences, code};
-use crate::Loaded;
+use crate::loaded::Loaded;
 use crate::output::{Line, emit};
 
 /// Durations kept of a minute: every percentile rests on an even sample of it.

@@ -17,7 +17,7 @@ use limbeck_measure::{
 
 use super::options::EnergyOptions;
 use super::{Inferences, Options, code};
-use crate::Loaded;
+use crate::loaded::Loaded;
 use crate::output::{Line, emit};
 
 /// Times that preprocessing and argmax are run, at most, and how long.

@@ -1,9 +1,14 @@
-//! `limbeck board`: the boards that Limbeck knows.
+//! `limbeck board`: the boards that Limbeck knows, one's own, and what a board says of itself.
 
-use anyhow::Result;
-use limbeck_boards::Board;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use limbeck_boards::{Board, Listed, NewBoard};
+use limbeck_runner::{Check, Preflight, Trusted, Verdict};
+use serde_json::json;
 
 use crate::console::Console;
+use crate::exit::untrusted;
 
 /// The boards that Limbeck knows.
 #[derive(clap::Args, Clone, Debug)]
@@ -14,25 +19,152 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand, Clone, Debug)]
 enum Verb {
-    /// One line a board.
+    /// One line a board: those that come with Limbeck, and your own.
     List,
     /// Everything about one board.
     Show {
         /// Name, or a TOML file.
         board: String,
     },
+    /// Make a board of your own: `board add kitchen --like raspberry-pi-4 --host pi@192.168.1.20`.
+    Add(AddArguments),
+    /// Ask a board what it is and whether it can take a student; nothing is copied but a few bytes that are removed again.
+    Probe {
+        /// Name, or a TOML file.
+        board: String,
+    },
+    /// Forget the host key of a board, which was set up anew and shows another one.
+    Forget {
+        /// Name, or a TOML file.
+        board: String,
+    },
+}
+
+#[derive(clap::Args, Clone, Debug)]
+struct AddArguments {
+    /// How it shall be called.
+    name: String,
+    /// The board that it is like (`board list`).
+    #[arg(long)]
+    like: String,
+    /// Where it is, for ssh: name or address, with the user before an @.
+    #[arg(long, value_name = "[USER@]HOST")]
+    host: Option<String>,
+    /// Port of its ssh server.
+    #[arg(long)]
+    port: Option<u16>,
+    /// Your key for it.
+    #[arg(long, value_name = "FILE")]
+    identity: Option<String>,
+    /// Working folder on it.
+    #[arg(long, value_name = "FOLDER")]
+    workdir: Option<String>,
+    /// The fingerprint of its host key, as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the board: another one is
+    /// refused.
+    #[arg(long, value_name = "SHA256:...")]
+    fingerprint: Option<String>,
+    /// Replace a board of this name.
+    #[arg(long)]
+    replace: bool,
+    /// Write the file and do not ask the board for its key.
+    #[arg(long)]
+    offline: bool,
 }
 
 /// See the module.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     match &arguments.verb {
-        Verb::List => {
-            let line = |b: Board| format!("{:14} {:32} {}\n", b.name, b.triple, b.title);
-            console.print(Board::builtin().into_iter().map(line).collect::<String>())
-        }
+        Verb::List => list(console),
         Verb::Show { board } => {
             let board = Board::find(board)?;
-            console.print(serde_json::to_string_pretty(&board)?)
+            let text = serde_json::to_string_pretty(&board)?;
+            console.result("board", &board, || text)
+        }
+        Verb::Add(add) => self::add(add, console),
+        Verb::Probe { board } => probe(&Board::find(board)?, console),
+        Verb::Forget { board } => {
+            let board = Board::find(board)?;
+            let forgotten = limbeck_runner::forget(&board)?;
+            console.result("forget", &json!({ "board": board.name, "forgotten": forgotten }), || match forgotten {
+                true => {
+                    format!("{}: its host key is forgotten; `limbeck board probe {0}` takes the new one", board.name)
+                }
+                false => format!("{}: no host key was stored", board.name),
+            })
         }
     }
+}
+
+fn list(console: &Console) -> Result<()> {
+    for Listed { name, file, board } in limbeck_boards::list() {
+        let whose = file.as_ref().map_or("built in", |_| "yours");
+        match board {
+            Ok(board) => {
+                let record = json!({ "name": name, "triple": board.triple, "title": board.title, "file": file });
+                let line = format!("{name:18} {:32} {whose:9} {}", board.triple, board.title);
+                console.result("board", &record, || line)?;
+            }
+            // A broken file must not hide the others.
+            Err(error) => console.say(format!("{name:18} {error}")),
+        }
+    }
+    Ok(())
+}
+
+fn add(arguments: &AddArguments, console: &Console) -> Result<()> {
+    let new = NewBoard {
+        name: &arguments.name,
+        like: &arguments.like,
+        host: arguments.host.as_deref(),
+        port: arguments.port,
+        identity: arguments.identity.as_deref(),
+        workdir: arguments.workdir.as_deref(),
+    };
+    let file: PathBuf = if arguments.replace { limbeck_boards::replace(&new)? } else { limbeck_boards::add(&new)? };
+    console.say(format!("board      {}", file.display()));
+    let board = Board::find(&arguments.name)?;
+    if !arguments.offline {
+        trust(&board, arguments.fingerprint.as_deref(), console)?;
+    }
+    console.result("board", &board, || format!("{}: next, `limbeck board probe {0}`", board.name))
+}
+
+/// Take the key of a board that has none yet, and say which.
+fn trust(board: &Board, fingerprint: Option<&str>, console: &Console) -> Result<()> {
+    let Some(Trusted { key, is_new }) = limbeck_runner::trust(board)? else { return Ok(()) };
+    if let Some(expected) = fingerprint.filter(|expected| *expected != key.fingerprint) {
+        limbeck_runner::forget(board)?;
+        let message = format!("{}: the board shows the key {}, and not {expected}", board.name, key.fingerprint);
+        return Err(untrusted(format!("{message}; it is another machine, or someone is in between")));
+    }
+    if is_new {
+        console.say(format!("host key   {} {} is trusted from now on", key.algorithm, key.fingerprint));
+        if fingerprint.is_none() {
+            console.say("           compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the board");
+        }
+    }
+    Ok(())
+}
+
+fn probe(board: &Board, console: &Console) -> Result<()> {
+    trust(board, None, console)?;
+    let preflight = limbeck_runner::preflight(board, None).with_context(|| format!("board {}", board.name))?;
+    console.result("preflight", &preflight, || words(&preflight))?;
+    preflight.accept().with_context(|| format!("board {}", board.name))?;
+    console.print(format!("{}: it can take a student", board.name))
+}
+
+/// A line a check.
+fn words(preflight: &Preflight) -> String {
+    let line = |check: &Check| {
+        let mark = match check.verdict {
+            Verdict::Ok => "ok     ",
+            Verdict::Warning => "warning",
+            Verdict::Refused => "REFUSED",
+        };
+        let fix = check.fix.as_ref().map(|fix| format!("  →  {fix}")).unwrap_or_default();
+        format!("  {mark} {:14} {}{fix}\n", check.what, check.found)
+    };
+    format!("{}: {}\n", preflight.board, preflight.workdir.display())
+        + &preflight.checks.iter().map(line).collect::<String>()
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use limbeck_answers::{Answers, View};
-use limbeck_bundle::{Bundle, BundledSample, Probe, Replay, ReplaySample, Samples};
+use limbeck_bundle::{Budgets, Bundle, BundledSample, Probe, Replay, ReplaySample, Samples};
 use limbeck_data::Dataset;
 use limbeck_engine::{Student, argmax};
 use limbeck_report::KeyValue;
@@ -13,6 +13,7 @@ use limbeck_report::KeyValue;
 use crate::console::Console;
 use crate::inputs::{DataArguments, ModelFile, file_name, prepare_out};
 use crate::record::ReportArguments;
+use crate::verbs::sign::signed;
 
 /// Samples whose integers the host computes for the board to repeat.
 const PROBES: usize = 8;
@@ -46,6 +47,15 @@ pub struct Arguments {
     /// How many of its samples go along, spread evenly over it.
     #[arg(long, value_name = "N", default_value_t = REPLAYED, value_parser = clap::value_parser!(u32).range(1..))]
     pub replay_count: u32,
+    /// Counts up from one release to the next: a board takes nothing older than it had.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub version: u64,
+    /// What the student must reach on a board (TOML: min_top1, max_latency_us, [boards.<name>], ...).
+    #[arg(long, value_name = "FILE.toml")]
+    pub budgets: Option<PathBuf>,
+    /// Sign it with this secret key (`limbeck key new`).
+    #[arg(long, value_name = "FILE.key")]
+    pub sign: Option<PathBuf>,
     /// The bundle to write.
     #[arg(long)]
     pub out: PathBuf,
@@ -56,6 +66,7 @@ pub struct Arguments {
 /// See the module.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     prepare_out(&arguments.out)?;
+    let budgets = arguments.budgets.as_deref().map(Budgets::read).transpose()?.unwrap_or_default();
     let student = ModelFile::read(&arguments.student, arguments.card.as_deref())?;
     let dataset = arguments.data.open(&student.card, console)?;
     let answers = arguments.answers.as_deref().map(|path| student.answers(path, &dataset)).transpose()?;
@@ -72,7 +83,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
         };
         samples.push(BundledSample { image: sample.image, label: sample.label, teacher });
     }
-    let probes = probes(&student, &samples)?;
+    let engine = Student::load(&student.model).with_context(|| format!("student {}", student.path.display()))?;
+    let probes = probes(&student, &engine, &samples)?;
     let mut sources = BTreeMap::from([
         ("student".to_owned(), limbeck_files::sha256_file(&student.path)?),
         ("data".to_owned(), dataset.sha256()?),
@@ -85,6 +97,10 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let mut bundle = Bundle::new(&file_name(&student.path), onnx, student.card.clone(), samples);
     bundle.manifest.probes = probes;
     bundle.manifest.sources = sources;
+    bundle = bundle.with_promises(arguments.version, budgets);
+    if let Some(plan) = engine.whole_plan() {
+        bundle = bundle.with_plan(plan.to_vec());
+    }
     if let (Some(data), Some(answers)) = (&arguments.replay, &arguments.replay_answers) {
         let (data, limit, skip_corrupt) = (data.clone(), arguments.replay_limit, arguments.data.skip_corrupt);
         let dataset = DataArguments { data, limit, skip_corrupt }.open(&student.card, console)?;
@@ -94,6 +110,9 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
         bundle = bundle.with_replay(replay(&dataset, &answers, arguments.replay_count as usize)?);
     }
     console.check()?;
+    if let Some(key) = &arguments.sign {
+        bundle = signed(bundle, key)?;
+    }
     bundle.write(&arguments.out)?;
     let bytes = limbeck_files::read(&arguments.out)?;
     let (samples, probes) = (bundle.samples.len(), bundle.manifest.probes.len());
@@ -113,7 +132,11 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
                 KeyValue::new("samples", samples.to_string()),
                 KeyValue::new("probes", probes.to_string()),
                 KeyValue::new("replay samples", replayed.to_string()),
+                KeyValue::new("plan", bundle.plan.as_ref().map_or("none".into(), |p| format!("{} bytes", p.len()))),
+                KeyValue::new("version", bundle.manifest.version.to_string()),
+                KeyValue::new("signature", if bundle.signature().is_some() { "minisign" } else { "none" }),
             ],
+            ..limbeck_report::Bundle::default()
         });
     })
 }
@@ -133,9 +156,8 @@ fn replay(dataset: &dyn Dataset, answers: &Answers, count: usize) -> Result<Repl
 }
 
 /// What this machine computes for the first samples.
-fn probes(student: &ModelFile, samples: &Samples) -> Result<Vec<Probe>> {
-    let engine = Student::load(&student.model).with_context(|| format!("student {}", student.path.display()))?;
-    let preprocess = student.preprocess(&engine)?;
+fn probes(student: &ModelFile, engine: &Student, samples: &Samples) -> Result<Vec<Probe>> {
+    let preprocess = student.preprocess(engine)?;
     let mut worker = engine.worker()?;
     let (mut x, mut logits) = (vec![0.0; preprocess.len()], vec![0.0; engine.output_len()]);
     let mut probes = vec![];

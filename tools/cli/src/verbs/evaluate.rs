@@ -51,7 +51,12 @@ pub struct Evaluation {
     pub exact: bool,
     /// Integers computed, and their digest; none for a float model.
     pub integers: Option<(u64, String)>,
+    /// Outputs, by sample, of the first [`SHOWN`].
+    pub outputs: Vec<Vec<f32>>,
 }
+
+/// Samples whose outputs are kept.
+pub const SHOWN: usize = 64;
 
 /// See the module.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
@@ -83,6 +88,7 @@ pub fn evaluate(
         integers: Integers,
         label: Option<u16>,
         teacher: Option<usize>,
+        outputs: Option<Vec<f32>>,
     }
     let results: Mutex<Vec<(usize, One)>> = Mutex::new(Vec::with_capacity(dataset.len()));
     let done = parallel::for_each(
@@ -102,7 +108,8 @@ pub fn evaluate(
                 }
                 None => None,
             };
-            let one = One { class, integers, label: shown.label, teacher };
+            let outputs = (i < SHOWN).then(|| logits.clone());
+            let one = One { class, integers, label: shown.label, teacher, outputs };
             results.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((i, one));
             Ok(())
         },
@@ -123,6 +130,7 @@ pub fn evaluate(
         exact: student.integers_are_exact(),
         agreement: answers.map(|_| agreeing as f64 / results.len().max(1) as f64),
         integers: (integers > 0).then(|| (integers, combined_digest(results.iter().map(|one| one.integers)))),
+        outputs: results.into_iter().map_while(|one| one.outputs).collect(),
     })
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use limbeck_engine::{Isa, Student};
 
 use crate::console::Console;
-use crate::verbs::bench_here::Loaded;
+use crate::verbs::bench::here::Loaded;
 
 /// What of a model runs in integers, on which path and in how much memory, and why the rest does not.
 #[derive(clap::Args, Clone, Debug)]

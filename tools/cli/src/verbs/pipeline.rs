@@ -160,6 +160,9 @@ pub fn road(arguments: &Arguments, console: &Console) -> Result<Report> {
             replay_answers: replays.then(|| out("train.answers")),
             replay_limit: arguments.limit,
             replay_count: bundle::REPLAYED,
+            version: 0,
+            budgets: None,
+            sign: None,
             out: bundle_path.clone(),
             report: report.clone(),
         },
@@ -167,12 +170,13 @@ pub fn road(arguments: &Arguments, console: &Console) -> Result<Report> {
     )?;
     for board in &arguments.boards {
         let source = deploy_source();
-        let on = deploy::OnBoard { board: board.clone(), profile: arguments.profile.clone(), source };
+        let profile = arguments.profile.clone();
+        let on = deploy::OnBoard { board: board.clone(), profile, source, trust: None, force_downgrade: false };
         let deployed = deploy::deploy(&bundle_path, &on, console)?;
         let validate_arguments =
             validate::Arguments { bundle: bundle_path.clone(), on, threads: None, report: report.clone() };
         validate::validate(&deployed, &validate_arguments, console)?;
-        bench::bench(&deployed, false, &report, console)?;
+        bench::look(&deployed, &report, console)?;
     }
     report.update(|r| {
         r.title = format!("{} from {}", file_name(&arguments.student), file_name(&arguments.teacher));

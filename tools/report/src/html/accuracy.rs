@@ -1,7 +1,8 @@
 //! Accuracy: a bar with its confidence whisker for each model in each place, and the table.
 
+use super::confusion;
 use super::text::{Bar, Column, T, hash, panel, table};
-use crate::numbers::{Interval, count, interval, percent, percent_fine, wilson95};
+use crate::numbers::{Interval, count, interval, percent, percent_fine, plain, wilson95};
 use crate::schema::{Accuracy, Report};
 
 const LEGEND: &str = "<p class=\"legend\"><span class=\"key c-top1\"></span> top-1 \
@@ -36,7 +37,39 @@ pub(super) fn section(report: &Report) -> String {
         None => "",
     };
     let table = table("Accuracy of each model in each place", &columns, &rows);
-    panel("Accuracy", &format!("<div class=\"bars\">\n{bars}</div>\n{LEGEND}{note}{table}"))
+    let more = agreement(report) + &confusion::tables(report);
+    panel("Accuracy", &format!("<div class=\"bars\">\n{bars}</div>\n{LEGEND}{note}{table}{more}"))
+}
+
+/// How close the outputs are, where that was measured.
+fn agreement(report: &Report) -> String {
+    let columns = [
+        Column::Words("outputs of"),
+        Column::Number("answered as the teacher"),
+        Column::Number("of"),
+        Column::Number("symmetric KL, nats"),
+        Column::Number("largest difference of logits"),
+        Column::Number("cosine"),
+        Column::Number("difference from host"),
+        Column::Number("allowed"),
+    ];
+    let or_dash = |value: Option<f64>| value.map_or_else(|| "–".into(), plain);
+    let measured = report.accuracy.iter().filter(|row| row.agreement.is_some() || row.host_difference.is_some());
+    let row = |row: &Accuracy| {
+        let agreement = row.agreement.as_ref();
+        let counted = |n: Option<u64>| n.map_or_else(|| "–".into(), count);
+        vec![
+            T(&row.subject).to_string(),
+            counted(agreement.map(|a| a.same)),
+            counted(agreement.map(|a| a.n)),
+            or_dash(agreement.and_then(|a| a.symmetric_kl)),
+            or_dash(agreement.and_then(|a| a.max_difference)),
+            or_dash(agreement.and_then(|a| a.cosine)),
+            or_dash(row.host_difference.map(|d| d.max_abs)),
+            or_dash(row.host_difference.map(|d| d.tolerance)),
+        ]
+    };
+    table("Outputs beside the teacher's and the host's", &columns, &measured.map(row).collect::<Vec<_>>())
 }
 
 fn interval_of(row: &Accuracy) -> Option<Interval> {

@@ -27,11 +27,25 @@ impl Axis {
 
     /// An axis of times in µs that fits `low..=high` closely; logarithmic where that spans a factor over 6.
     pub(super) fn micros(low: f64, high: f64) -> Axis {
-        let unit = |us: f64| match us {
+        Axis::measured(low, high, |us| match us {
             us if us < 1e3 => (1.0, "µs"),
             us if us < 1e6 => (1e3, "ms"),
             _ => (1e6, "s"),
-        };
+        })
+    }
+
+    /// The same of sizes in bytes.
+    pub(super) fn bytes(low: f64, high: f64) -> Axis {
+        Axis::measured(low, high, |bytes| match bytes {
+            bytes if bytes < 1e3 => (1.0, "B"),
+            bytes if bytes < 1e6 => (1e3, "kB"),
+            bytes if bytes < 1e9 => (1e6, "MB"),
+            _ => (1e9, "GB"),
+        })
+    }
+
+    /// `unit` says what one unit of a tick's label is worth, and its name.
+    fn measured(low: f64, high: f64, unit: impl Fn(f64) -> (f64, &'static str)) -> Axis {
         if low > 0.0 && high / low > 6.0 && high.is_finite() {
             let decades = (high / low).log10();
             let mantissas: &[f64] = if decades > 2.5 { &[1.0] } else { &[1.0, 2.0, 5.0] };
@@ -129,7 +143,7 @@ mod tests {
     fn odd_ranges_still_make_an_axis() {
         let ranges = [(0.0, 0.0), (5.0, 5.0), (f64::NAN, 1.0), (1.0, f64::INFINITY), (-3.0, -3.0), (1e-300, 2e-300)];
         for (low, high) in ranges.into_iter().chain([(1e300, 1e301), (0.0, 1e9), (3.0, 1.0), (f64::MIN, f64::MAX)]) {
-            for axis in [Axis::linear(low, high, 4), Axis::micros(low, high)] {
+            for axis in [Axis::linear(low, high, 4), Axis::micros(low, high), Axis::bytes(low, high)] {
                 let p = axis.percent(low);
                 assert!((0.0..=100.0).contains(&p) && axis.ticks.len() <= 60, "{low} {high}: {p}");
             }

@@ -2,7 +2,7 @@
 
 use super::text::{Bar, Column, T, full_hash, hash, key_values, panel, table};
 use crate::numbers::{bytes, count, short_count};
-use crate::schema::{Report, Size};
+use crate::schema::{KeyValue, Report, Size};
 
 pub(super) fn sections(report: &Report) -> String {
     sizes(report) + &bundle(report) + &sources(report)
@@ -57,7 +57,17 @@ fn bundle(report: &Report) -> String {
         count(bundle.bytes),
         full_hash(&bundle.sha256)
     );
-    panel("Bundle", &(head + &key_values(&bundle.contents)))
+    let unsigned = || "nobody".to_owned();
+    let mut lines = vec![KeyValue::new("signed by", bundle.signer.clone().unwrap_or_else(unsigned))];
+    let known = [
+        ("version", bundle.version.map(count)),
+        ("toolchain", bundle.toolchain.clone()),
+        ("kernels", (!bundle.kernels.is_empty()).then(|| bundle.kernels.join(", "))),
+        ("git revision", bundle.git_revision.clone()),
+    ];
+    lines.extend(known.into_iter().filter_map(|(name, value)| Some(KeyValue::new(name, value?))));
+    lines.extend(bundle.contents.iter().cloned());
+    panel("Bundle", &(head + &key_values(&lines)))
 }
 
 fn sources(report: &Report) -> String {

@@ -1,7 +1,9 @@
 //! The head of the page: title, verdict and why, and one card for each number people look for first.
 
 use super::text::T;
+use crate::board::Board;
 use crate::numbers::{bytes, count, micros, percent};
+use crate::run_comparison::Movement;
 use crate::schema::{Report, Verdict};
 
 pub(super) fn section(report: &Report) -> String {
@@ -43,7 +45,15 @@ struct Tile {
 }
 
 fn tiles(report: &Report) -> String {
-    let tiles = [accuracy(report), agreement(report), integers(report), size(report), latency(report), memory(report)];
+    let tiles = [
+        accuracy(report),
+        agreement(report),
+        integers(report),
+        size(report),
+        latency(report),
+        memory(report),
+        baseline(report),
+    ];
     let html: String = tiles
         .into_iter()
         .flatten()
@@ -105,26 +115,42 @@ fn size(report: &Report) -> Option<Tile> {
     Some(Tile { what: "int8 student", value: bytes(int8.bytes), context })
 }
 
-/// A real board's latency before the host's, and never an emulated one.
+/// A real board before the host, and an emulated one last.
+fn first_board(report: &Report, has: impl Fn(&Board) -> bool) -> Option<&Board> {
+    let rank = |board: &&Board| if board.emulated { 2 } else { u8::from(board.board == "host") };
+    report.boards.iter().filter(|board| has(board)).min_by_key(rank)
+}
+
+/// Never an emulated board's.
 fn latency(report: &Report) -> Option<Tile> {
-    let measured = || report.boards.iter().filter(|board| !board.emulated && board.latency.is_some());
-    let board = measured().find(|board| board.board != "host").or_else(|| measured().next())?;
+    let board = first_board(report, |board| !board.emulated && board.latency.is_some())?;
     let latency = board.latency.as_ref()?;
     let quick = if latency.quick { ", quick" } else { "" };
+    let invalid = if board.is_invalid() { ", INVALID" } else { "" };
     let p90 = latency.p90_us.map(|p90| format!(", p90 {}", micros(p90))).unwrap_or_default();
     Some(Tile {
         what: "One inference, p50",
         value: micros(latency.p50_us),
-        context: format!("on {}{p90}{quick}", board.board),
+        context: format!("on {}{p90}{quick}{invalid}", board.board),
     })
 }
 
 fn memory(report: &Report) -> Option<Tile> {
-    let board = report.boards.iter().rfind(|board| board.arena_bytes.is_some())?;
-    let rss = board.peak_rss_bytes.map(|rss| format!("agent at its peak {}, {}", bytes(rss), board.board));
+    let board = first_board(report, |board| board.arena().is_some())?;
+    let rss = board.peak_rss().map(|rss| format!("agent at its peak {}, {}", bytes(rss), board.board));
     Some(Tile {
         what: "Plan's arena",
-        value: bytes(board.arena_bytes?),
+        value: bytes(board.arena()?),
         context: rss.unwrap_or_else(|| board.board.clone()),
     })
+}
+
+fn baseline(report: &Report) -> Option<Tile> {
+    let comparison = report.baseline.as_ref()?;
+    let worst = comparison.figures.first().filter(|figure| figure.movement != Movement::Same);
+    let context = match worst {
+        Some(figure) => format!("{}: {}, {}", figure.words(), figure.change(), figure.movement.word()),
+        None => format!("{} figures the same", comparison.figures.len()),
+    };
+    Some(Tile { what: "Against the baseline", value: comparison.word().to_lowercase(), context })
 }

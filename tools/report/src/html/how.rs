@@ -32,6 +32,17 @@ fn how(report: &Report) -> String {
                 .into(),
         ));
     }
+    if report.boards.iter().any(|board| board.cold.is_some()) {
+        let text = "A fresh process each: its start, the bundle read and checked, the graph compiled, one inference.";
+        items.push(("cold start".into(), text.into()));
+    }
+    if report.boards.iter().any(|board| board.memory.is_some()) {
+        items.push((
+            "memory".into(),
+            "A process of its own, which measures no time. Peak resident is the kernel's VmHWM, proportional share its Pss;              allocations are counted after warm-up."
+                .into(),
+        ));
+    }
     if report.boards.iter().any(|board| board.emulated) {
         items.push((
             "emulated".into(),

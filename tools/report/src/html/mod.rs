@@ -6,12 +6,21 @@
 //! | file | section |
 //! |---|---|
 //! | `head` | title, verdict and why, cards with the main numbers |
-//! | `accuracy` | bars with confidence whiskers, table |
+//! | `budgets` | what was promised against what was measured |
+//! | `baseline` | this run against an earlier one, movers first |
+//! | `accuracy` | bars with confidence whiskers, tables |
+//! | `confusion` | what was taken for what |
 //! | `training` | loss and agreement curves |
 //! | `comparison` | recipes side by side: a dot a seed, table |
 //! | `adaptation` | the student before and after a board tuned it |
 //! | `quantization` | what the quantizer did, what each operator costs |
-//! | `boards` | per board: latency curve, windows, figures, environment |
+//! | `pareto` | accuracy against size and latency, the front marked |
+//! | `overview` | all boards in one table |
+//! | `boards` | per board, with the parts below; environment, preflight, agent |
+//! | `latency` | latency curve, windows, figures |
+//! | `series` | latency, temperature and frequency over time |
+//! | `costs` | cold starts, memory, energy |
+//! | `nodes` | the slowest operators |
 //! | `files` | sizes, bundle, sources |
 //! | `how` | how each number was made, the commands |
 //!
@@ -20,13 +29,22 @@
 mod accuracy;
 mod adaptation;
 mod axis;
+mod baseline;
 mod boards;
+mod budgets;
 mod comparison;
+mod confusion;
+mod costs;
 mod files;
 mod head;
 mod how;
+mod latency;
+mod nodes;
+mod overview;
+mod pareto;
 mod plot;
 mod quantization;
+mod series;
 mod text;
 mod training;
 
@@ -41,11 +59,15 @@ use text::T;
 pub fn render(report: &Report) -> String {
     let sections = [
         head::section(report),
+        budgets::section(report),
+        baseline::section(report),
         accuracy::section(report),
         training::section(report),
         comparison::section(report),
         quantization::section(report),
         adaptation::section(report),
+        pareto::section(report),
+        overview::section(report),
         boards::sections(report),
         files::sections(report),
         how::section(report),

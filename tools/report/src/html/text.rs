@@ -39,6 +39,8 @@ pub(super) enum Column {
     Words(&'static str),
     /// Numbers, set right.
     Number(&'static str),
+    /// Sentences, set left, never narrower than a few words.
+    Prose(&'static str),
 }
 
 /// A table whose first column names the row. Cells are HTML; `caption` is read out and not shown.
@@ -51,10 +53,11 @@ pub(super) fn table(caption: &str, columns: &[Column], rows: &[Vec<String>]) -> 
     let class = |column: &Column| match column {
         Column::Words(_) => "",
         Column::Number(_) => " class=\"num\"",
+        Column::Prose(_) => " class=\"prose\"",
     };
     let mut html = format!("<div class=\"scroll\"><table>\n<caption>{}</caption>\n<thead><tr>", T(caption));
     for column in columns {
-        let (Column::Words(name) | Column::Number(name)) = column;
+        let (Column::Words(name) | Column::Number(name) | Column::Prose(name)) = column;
         html += &format!("<th scope=\"col\"{}>{}</th>", class(column), T(name));
     }
     html += "</tr></thead>\n<tbody>\n";

@@ -2,13 +2,15 @@
 //!
 //! Every number in it is invented; names and shapes are those of a real run.
 
+mod boards;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use limbeck_report::{
-    Accuracy, Agent, Board, Bundle, ComparedRecipe, ComparedRun, Comparison, FailedRun, FloatNode, KeyValue, Latency,
-    Model, Quantization, QuantizationLoss, Report, Sensitivity, Size, Source, Training, Verdict, Window, html, summary,
-    thin_samples,
+    Accuracy, Agreement, Budget, Bundle, ComparedRecipe, ComparedRun, Comparison, Confusion, FailedRun, FigureKind,
+    FloatNode, KeyValue, Model, Quantization, QuantizationLoss, Report, Sensitivity, Size, Source, Thresholds,
+    Training, compare_runs, html, judge, summary, write_csv,
 };
 
 fn main() -> ExitCode {
@@ -20,7 +22,8 @@ fn main() -> ExitCode {
     let written = report
         .write_json(folder.join("report.json"))
         .map_err(|e| e.to_string())
-        .and_then(|()| html::write_html(&report, folder.join("report.html")).map_err(|e| e.to_string()));
+        .and_then(|()| html::write_html(&report, folder.join("report.html")).map_err(|e| e.to_string()))
+        .and_then(|()| write_csv(&report, &folder).map_err(|e| e.to_string()));
     print!("{}", summary(&report));
     match written {
         Ok(()) => ExitCode::SUCCESS,
@@ -34,11 +37,6 @@ fn main() -> ExitCode {
 /// A report with every part filled in.
 pub fn sample() -> Report {
     let mut report = Report::new("SAMPLE · cifar10: ResNet-56 to an int8 ResNet-8", "2026-03-01T12:00:00Z", "0.1.0");
-    report.verdict = Verdict::Pass;
-    report.reasons = vec![
-        "int8 is within 0.5 point of the float student (0.15 points)".into(),
-        "host and qemu-aarch64 produced the same integers on 2,000 samples".into(),
-    ];
     report.models = models();
     report.accuracy = accuracy();
     report.training = Some(Training {
@@ -78,6 +76,11 @@ pub fn sample() -> Report {
         name: "resnet8.limbeck".into(),
         sha256: hash('b'),
         bytes: 214_907,
+        version: Some(7),
+        signer: Some("key 5F2C 01A9 (made up)".into()),
+        toolchain: Some("rustc 1.95.0".into()),
+        kernels: vec!["limbeck neon".into(), "tract dotprod".into()],
+        git_revision: Some("8131812".into()),
         contents: vec![
             KeyValue::new("format", "1"),
             KeyValue::new("student", "resnet8.int8.onnx, 96.2 kB"),
@@ -85,7 +88,8 @@ pub fn sample() -> Report {
             KeyValue::new("probe vectors", "8"),
         ],
     });
-    report.boards = vec![host(), emulated()];
+    report.boards = vec![boards::pi(), boards::host(), boards::emulated()];
+    report.budgets = budgets(&report);
     report.sizes = [
         ("teacher.onnx", 3_441_230, "float"),
         ("student.onnx", 318_410, "float"),
@@ -109,8 +113,46 @@ pub fn sample() -> Report {
         "limbeck distill --student resnet8.toml --answers train.answers --data cifar10/train --epochs 6 --temperature 4 --lr 0.02 --out student.onnx".into(),
         "limbeck quantize --student student.toml --calibrate cifar10/train --samples 512 --out student.int8.onnx".into(),
         "limbeck validate --bundle resnet8.limbeck --board qemu-aarch64 --data cifar10/test".into(),
+        "limbeck bench resnet8.limbeck --board pi4 --full --cold --memory --sustained 30m".into(),
     ];
+    let judged = judge(&report);
+    (report.verdict, report.reasons) = (judged.verdict, judged.reasons);
+    report.baseline = Some(compare_runs(&earlier(&report), &report, &Thresholds::default()));
     report
+}
+
+fn budgets(report: &Report) -> Vec<Budget> {
+    use FigureKind::{Accuracy, Latency, Memory, Size};
+    let p90 = report.boards[0].latency.as_ref().and_then(|latency| latency.p90_us);
+    vec![
+        Budget::new(Accuracy, "top-1", 0.80, Some(0.815)).on("pi4"),
+        Budget::new(Latency, "p90", 3_000.0, p90).on("pi4"),
+        Budget::new(Memory, "peak resident memory", 12e6, Some(9_412_608.0)).on("pi4"),
+        Budget::new(Memory, "arena", 65_536.0, Some(57_344.0)).on("pi4"),
+        Budget::new(Size, "bundle", 250_000.0, Some(214_907.0)),
+    ]
+}
+
+/// The run before: a slower board, a smaller arena, a student that was a little worse.
+fn earlier(report: &Report) -> Report {
+    let mut earlier = report.clone();
+    (earlier.created, earlier.tool_version) = ("2026-02-22T09:30:00Z".into(), "0.0.9".into());
+    let pi = &mut earlier.boards[0];
+    if let Some(latency) = &mut pi.latency {
+        latency.score_us *= 1.21;
+        latency.p90_us = latency.p90_us.map(|us| us * 1.02);
+        latency.windows.iter_mut().for_each(|window| window.p50_us *= 1.21);
+    }
+    if let Some(memory) = &mut pi.memory {
+        memory.arena_bytes = Some(49_152);
+    }
+    if let Some(cold) = &mut pi.cold {
+        cold.start_to_answer_ms = vec![48.0, 61.0, 44.0, 57.0, 52.0];
+    }
+    for row in earlier.accuracy.iter_mut().filter(|row| row.subject == "int8 on pi4") {
+        (row.correct, row.top1) = (1604, Some(0.802));
+    }
+    earlier
 }
 
 fn comparison() -> Comparison {
@@ -180,8 +222,21 @@ fn accuracy() -> Vec<Accuracy> {
         agreement_with_host: on,
         integers_hash: hash,
         how: how.into(),
+        ..Accuracy::default()
     };
     let integers = Some(hash('e'));
+    let on_pi = "the agent, installed on the board, over the same samples";
+    let pi = Accuracy {
+        agreement: Some(Agreement {
+            same: 1665,
+            n: 2000,
+            symmetric_kl: Some(0.412),
+            max_difference: Some(9.31),
+            cosine: Some(0.941),
+        }),
+        confusion: Some(confusion()),
+        ..row("int8 on pi4", 1630, Some(0.8325), Some(1.0), integers.clone(), on_pi)
+    };
     vec![
         row("teacher", 1804, None, None, None, "float on the host, f32, from the test answers"),
         row("student before", 1528, Some(0.7785), None, None, "float on the host, before the first step"),
@@ -195,99 +250,25 @@ fn accuracy() -> Vec<Accuracy> {
             integers,
             "the agent, installed on the board, over the same samples",
         ),
+        pi,
     ]
 }
 
-fn host() -> Board {
-    let samples = samples(7_431, 1_180.0, 0.05);
-    Board {
-        board: "host".into(),
-        title: "This computer, x86_64, 2 cores".into(),
-        environment: environment(&[
-            ("kernel", "Linux 6.1"),
-            ("CPU", "x86_64 with AVX2"),
-            ("governor", "unknown"),
-            ("temperature", "unknown"),
-            ("load average", "0.41"),
-            ("threads", "1, pinned to core 0"),
-        ]),
-        latency: Some(latency(&samples, 3)),
-        peak_rss_bytes: Some(14_204_928),
-        arena_bytes: Some(57_344),
-        ..Board::default()
+/// Of each class 163 of 200 are right; the rest goes to its neighbours, cats and dogs above all.
+fn confusion() -> Confusion {
+    let labels = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+    let mut confusion = Confusion::new(labels.map(String::from).to_vec());
+    let likes = [8, 9, 4, 5, 7, 3, 2, 4, 0, 1];
+    for (label, like) in likes.into_iter().enumerate() {
+        confusion.counts[label][label] = 163;
+        confusion.counts[label][like] = 21;
+        confusion.counts[label][(label + 3) % 10] += 11;
+        confusion.counts[label][(label + 7) % 10] += 5;
     }
-}
-
-fn emulated() -> Board {
-    let samples = samples(412, 14_100.0, 0.16);
-    let mut latency = latency(&samples, 3);
-    latency.p99_us = None;
-    latency.warnings = vec!["the windows' medians vary by 4.1 % (over 2.5 %): the machine was busy".into()];
-    Board {
-        board: "qemu-aarch64".into(),
-        title: "QEMU user mode, Cortex-A53".into(),
-        emulated: true,
-        environment: environment(&[("kernel", "Linux 6.1"), ("CPU", "cortex-a53 (emulated)"), ("governor", "unknown")]),
-        agent: Some(Agent {
-            sha256: hash('a'),
-            bytes: 7_912_448,
-            toolchain: "rustc 1.95.0, aarch64-unknown-linux-musl, rust-lld".into(),
-        }),
-        latency: Some(latency),
-        peak_rss_bytes: Some(39_800_832),
-        arena_bytes: Some(57_344),
-    }
-}
-
-fn environment(lines: &[(&str, &str)]) -> Vec<KeyValue> {
-    lines.iter().map(|(key, value)| KeyValue::new(*key, *value)).collect()
-}
-
-/// A skewed distribution with a few stragglers, the same at every run.
-fn samples(n: usize, typical_us: f64, spread: f64) -> Vec<f64> {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut uniform = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((state >> 11) as f64 + 0.5) / (1u64 << 53) as f64
-    };
-    let mut draw = || {
-        let normal = (0..12).map(|_| uniform()).sum::<f64>() - 6.0;
-        let straggles = if uniform() < 0.02 { 1.0 + uniform() * 1.4 } else { 1.0 };
-        typical_us * (spread * normal).exp() * straggles
-    };
-    (0..n).map(|_| draw()).collect()
-}
-
-fn latency(samples: &[f64], windows: usize) -> Latency {
-    let at = |samples: &[f64], share: f64| {
-        let mut sorted = samples.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        sorted[((sorted.len() - 1) as f64 * share) as usize]
-    };
-    let window = |w: &[f64]| Window { n: w.len() as u64, min_us: at(w, 0.0), p50_us: at(w, 0.5), max_us: at(w, 1.0) };
-    let windows: Vec<_> = samples.chunks(samples.len().div_ceil(windows)).map(window).collect();
-    let medians: Vec<f64> = windows.iter().map(|w| w.p50_us).collect();
-    Latency {
-        protocol: "single-stream v1".into(),
-        quick: true,
-        warm_up_runs: 64,
-        warm_up_seconds: 1.02,
-        first_us: at(samples, 0.5) * 3.1,
-        score_us: at(&medians, 0.5),
-        p50_us: at(samples, 0.5),
-        p90_us: Some(at(samples, 0.9)),
-        p95_us: Some(at(samples, 0.95)),
-        p99_us: Some(at(samples, 0.99)),
-        min_us: at(samples, 0.0),
-        max_us: at(samples, 1.0),
-        n: samples.len() as u64,
-        samples_us: thin_samples(samples, 1000),
-        windows,
-        warnings: Vec::new(),
-    }
+    confusion
 }
 
 /// A hash that is plainly made up.
-fn hash(digit: char) -> String {
+pub(crate) fn hash(digit: char) -> String {
     digit.to_string().repeat(64)
 }

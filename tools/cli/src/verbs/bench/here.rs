@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use limbeck_engine::{Memory, Student, onnx::Model};
 use limbeck_measure::{Latency, Protocol, measure, monotonic_clock, peak_rss_bytes};
 
-use super::bench::Arguments;
+use super::Arguments;
 use crate::console::Console;
 use crate::exit::usage;
 use crate::inputs::noise;
@@ -65,9 +65,9 @@ pub fn bench(arguments: &Arguments, console: &Console) -> Result<()> {
     }
     console.say(format!(
         "bench      here: {}",
-        if arguments.full { "5 windows of 10 s" } else { "quick, 3 windows of 2 s" }
+        if arguments.passes.full { "5 windows of 10 s" } else { "quick, 3 windows of 2 s" }
     ));
-    let protocol = if arguments.full { Protocol::full() } else { Protocol::quick(2.0) };
+    let protocol = if arguments.passes.full { Protocol::full() } else { Protocol::quick(2.0) };
     let x = noise(loaded.student.input_len());
     let mut logits = vec![0.0; loaded.student.output_len()];
     let mut worker = loaded.student.worker()?;

@@ -1,7 +1,4 @@
-//! How files and commands get to a board.
-//!
-//! Every operation either happens or does not; [`install`](crate::install) puts them together so that the board is
-//! whole after each one. A transport to come (ssh) implements the same eleven.
+//! This machine as the board.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions, Permissions};
@@ -11,97 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use limbeck_boards::{Board, Transport as Way};
 use limbeck_files::FileError;
 
-use crate::error::RunnerError;
+use super::{Copied, Job, Script, Transport, staged_name};
+use crate::error::{RunnerError, ending, tail_after};
 use crate::lock::Lock;
 use crate::process::{self, Output, RunError};
-use crate::toolchain::{emulator_fix, find_program};
+use crate::toolchain::emulator_fix;
 
-/// A file that is to be copied to the board, or from it.
-#[derive(Debug, Clone, Copy)]
-pub struct Copied<'a> {
-    /// The file.
-    pub from: &'a Path,
-    /// Where the copy shall stand.
-    pub to: &'a Path,
-    /// What the copy must hash to.
-    pub sha256: &'a str,
-    /// A program, not data.
-    pub executable: bool,
-}
-
-/// A program that is to be run on the board.
-#[derive(Debug, Clone, Copy)]
-pub struct Job<'a> {
-    /// What it is, for messages: "agent bench".
-    pub what: &'a str,
-    /// Program (a path on the board) and arguments.
-    pub argv: &'a [OsString],
-    /// Folder on the board to run it in.
-    pub dir: &'a Path,
-    /// Longest it may take.
-    pub deadline: Duration,
-    /// The lock under which it runs.
-    pub lock: &'a Lock,
-}
-
-/// The way to a board.
-pub trait Transport: Send {
-    /// Create a folder and its parents.
-    fn make_dir(&self, dir: &Path) -> Result<(), RunnerError>;
-    /// Copy a file whole or not at all: stage, sync, check the hash of what is on the board, rename.
-    fn put(&self, file: Copied<'_>) -> Result<(), RunnerError>;
-    /// Copy a file from the board to here, in the same way: `from` lies there, `to` here.
-    fn get(&self, file: Copied<'_>) -> Result<(), RunnerError>;
-    /// Make what was done in a folder survive a power cut.
-    fn sync_dir(&self, dir: &Path) -> Result<(), RunnerError>;
-    /// Make `link` a symbolic link to `target`, replacing an older one in one step, and sync its folder.
-    fn switch_link(&self, link: &Path, target: &Path) -> Result<(), RunnerError>;
-    /// Where a symbolic link points; `None` when there is no link.
-    fn read_link(&self, link: &Path) -> Result<Option<PathBuf>, RunnerError>;
-    /// Names in a folder.
-    fn list(&self, dir: &Path) -> Result<Vec<String>, RunnerError>;
-    /// Remove a folder with all that is in it.
-    fn remove_dir(&self, dir: &Path) -> Result<(), RunnerError>;
-    /// Bytes free for us in a folder; `None` when the board does not say.
-    fn free_bytes(&self, dir: &Path) -> Result<Option<u64>, RunnerError>;
-    /// Keep others off the board.
-    fn lock(&self, dir: &Path) -> Result<Lock, RunnerError>;
-    /// Run a program to its end, giving on each line of its output as it comes. Nothing it started outlives it.
-    fn run(&self, job: Job<'_>, on_line: &mut dyn FnMut(&str)) -> Result<Output, RunnerError>;
-
-    /// Run a program to its end and keep its output.
-    fn run_and_collect(&self, job: Job<'_>) -> Result<Output, RunnerError> {
-        let mut stdout = String::new();
-        let mut output = self.run(job, &mut |line| {
-            stdout.push_str(line);
-            stdout.push('\n');
-        })?;
-        output.stdout = stdout;
-        Ok(output)
-    }
-}
-
-/// The transport of a board; an emulator that is missing is named with the command that installs it.
-pub fn transport_for(board: &Board) -> Result<Box<dyn Transport>, RunnerError> {
-    transport_in(board, std::env::var_os("PATH").as_deref())
-}
-
-fn transport_in(board: &Board, path: Option<&OsStr>) -> Result<Box<dyn Transport>, RunnerError> {
-    match &board.transport {
-        Way::Local => Ok(Box::new(Local::native())),
-        Way::Exec { runner } => {
-            let program = runner.first().map_or("", String::as_str);
-            if find_program(program, path).is_none() {
-                let what = format!("emulator `{program}` of board `{}`", board.name);
-                return Err(RunnerError::MissingTool { what, fix: emulator_fix(program) });
-            }
-            Ok(Box::new(Local::emulated(runner.clone())))
-        }
-    }
-}
+/// Longest that a script which only looks may take.
+const SCRIPT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// This machine as the board, natively or behind an emulator.
 #[derive(Debug, Clone)]
@@ -171,11 +87,30 @@ impl Transport for Local {
     }
 
     fn remove_dir(&self, dir: &Path) -> Result<(), RunnerError> {
-        std::fs::remove_dir_all(dir).map_err(|e| refused_or(dir, "remove", e))
+        match std::fs::remove_dir_all(dir) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(refused_or(dir, "remove", e)),
+            _ => Ok(()),
+        }
     }
 
     fn free_bytes(&self, dir: &Path) -> Result<Option<u64>, RunnerError> {
         Ok(rustix::fs::statvfs(dir).ok().map(|fs| fs.f_bavail.saturating_mul(fs.f_frsize)))
+    }
+
+    fn script(&self, path: &Path, script: Script<'_>) -> Result<String, RunnerError> {
+        let (mut command, mut said) = (Command::new("/bin/sh"), String::new());
+        command.args(["-c", script.text, "limbeck"]).args(script.args).env("LC_ALL", "C").stdin(Stdio::null());
+        let mut keep = |line: &str| said += &format!("{line}\n");
+        let failed = |why| FileError { path: path.to_owned(), doing: script.doing, source: std::io::Error::other(why) };
+        match process::run(&mut command, SCRIPT_DEADLINE, |_| {}, &mut keep) {
+            Ok(output) if output.status == 0 => Ok(said),
+            Ok(output) => Err(failed(format!("{}{}", ending(output.status), tail_after(&output.stderr_tail))).into()),
+            Err(RunError::Interrupted) => Err(RunnerError::Interrupted),
+            Err(RunError::Spawn(e)) => Err(failed(format!("/bin/sh: {e}")).into()),
+            Err(RunError::Timeout) => {
+                Err(RunnerError::Timeout { what: script.doing.to_owned(), after_s: SCRIPT_DEADLINE.as_secs_f64() })
+            }
+        }
     }
 
     fn lock(&self, dir: &Path) -> Result<Lock, RunnerError> {
@@ -186,9 +121,9 @@ impl Transport for Local {
         let argv: Vec<&OsStr> =
             self.runner.iter().map(OsStr::new).chain(job.argv.iter().map(OsString::as_os_str)).collect();
         let (program, args) = argv.split_first().ok_or_else(|| not_started(&job, "no program was given"))?;
-        let mut command = Command::new(program);
-        command.args(args).current_dir(job.dir).stdin(Stdio::from(job.lock.share()?));
-        let started = |group| job.lock.note_agent(group);
+        let (mut command, lock) = (Command::new(program), job.lock.file()?);
+        command.args(args).current_dir(job.dir).stdin(Stdio::from(lock.share()?));
+        let started = |group| lock.note_agent(group);
         process::run(&mut command, job.deadline, started, on_line).map_err(|e| match e {
             RunError::Timeout => {
                 RunnerError::Timeout { what: job.what.to_owned(), after_s: job.deadline.as_secs_f64() }
@@ -242,11 +177,6 @@ fn stage(file: &Copied<'_>, staged: &Path) -> Result<(), RunnerError> {
     Err(RunnerError::DamagedCopy { path: file.to.to_owned(), expected: file.sha256.to_owned(), found })
 }
 
-fn staged_name(path: &Path) -> PathBuf {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    path.with_file_name(format!(".{name}.limbeck-tmp"))
-}
-
 /// An I/O error on the board: refused by the device when a user can do something about the folder.
 fn refused_or(path: &Path, doing: &'static str, e: std::io::Error) -> RunnerError {
     let why = match e.kind() {
@@ -266,18 +196,6 @@ fn refused_or(path: &Path, doing: &'static str, e: std::io::Error) -> RunnerErro
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_missing_emulator_is_named_with_the_command_to_get_it() {
-        let board = Board::find_in("qemu-aarch64", None).unwrap();
-        let error = transport_in(&board, Some(OsStr::new("/nowhere"))).err().unwrap();
-        assert_eq!(
-            error.to_string(),
-            "emulator `qemu-aarch64-static` of board `qemu-aarch64` is missing; get it with: sudo apt-get install -y \
-             qemu-user-static"
-        );
-        assert!(transport_in(&Board::find_in("host", None).unwrap(), None).is_ok());
-    }
 
     #[test]
     fn a_damaged_copy_never_takes_its_name() {
