@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 /// One start, in milliseconds, by the raw clock.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ColdStart {
-    /// Reading and checking the file, and parsing the model.
+    /// Reading the bundle and checking all of it.
     pub load_ms: f64,
-    /// From the model to something that can run: compiling, packing weights, taking the arena.
+    /// From the bundle to something that can run: the student's plan, or its model parsed and compiled; packing weights, taking the
+    /// arena.
     pub compile_ms: f64,
     /// The first inference.
     pub first_ms: f64,
