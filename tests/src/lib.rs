@@ -17,6 +17,8 @@ pub mod guest;
 pub mod hostile;
 pub mod instruction_class;
 pub mod limbeck;
+#[path = "../../targets/runner/tests/loopback/mod.rs"]
+pub mod loopback;
 pub mod mca;
 pub mod nets;
 pub mod peers;

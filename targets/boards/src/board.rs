@@ -87,6 +87,15 @@ impl Board {
         self.triple == host_triple()
     }
 
+    /// Do its programs run behind an emulator, here or there? Then its integers are facts, and its times are no board's.
+    pub fn is_emulated(&self) -> bool {
+        match &self.transport {
+            Transport::Local => false,
+            Transport::Exec { .. } => true,
+            Transport::Ssh { runner, .. } => !runner.is_empty(),
+        }
+    }
+
     /// Where an ssh board is. `None` for a board on this machine; a description without address is an error.
     pub fn ssh_host(&self) -> Result<Option<&str>, BoardError> {
         match &self.transport {

@@ -16,6 +16,8 @@ use crate::toolchain::{Toolchain, is_native};
 
 /// Package and program name of the agent.
 const AGENT: &str = "limbeck-agent";
+/// The profile whose `panic = "abort"` makes tables of how to unwind useless.
+const UNWINDS_NOT: &str = "board";
 /// Package of limbeck itself.
 const CLI: &str = "limbeck-cli";
 
@@ -58,6 +60,11 @@ impl CargoCommand {
         } else {
             args.extend(["--target".to_owned(), board.triple.clone()]);
             env = toolchain.variables(board, host);
+            if options.profile == UNWINDS_NOT {
+                // A tenth of the program. Not the profile's to say: cargo has no such key.
+                let flags = env.iter_mut().filter(|(name, _)| name.ends_with("_RUSTFLAGS"));
+                flags.for_each(|(_, flags)| flags.push_str(" -C force-unwind-tables=no"));
+            }
         }
         CargoCommand { program: host.cargo(), args, env, dir: options.workspace.clone() }
     }
@@ -152,6 +159,11 @@ mod tests {
 
     /// The command for a board, with these programs in PATH and these variables set.
     fn command(board: &Board, programs: &[&str], set: &[(&str, &str)]) -> CargoCommand {
+        command_by("dist", board, programs, set)
+    }
+
+    /// The same by another profile.
+    fn command_by(profile: &str, board: &Board, programs: &[&str], set: &[(&str, &str)]) -> CargoCommand {
         let scripts: Vec<_> = programs.iter().map(|program| (*program, "")).collect();
         let path = FakePath::of(&scripts);
         let var = |name: &str| match name {
@@ -160,7 +172,7 @@ mod tests {
             name => set.iter().find(|(n, _)| *n == name).map(|(_, v)| OsString::from(v)),
         };
         let host = HostEnv { var: &var };
-        let options = BuildOptions { workspace: "/src/limbeck".into(), profile: "dist".into(), quiet: true };
+        let options = BuildOptions { workspace: "/src/limbeck".into(), profile: profile.into(), quiet: true };
         CargoCommand::new(board, &options, &Toolchain::choose(board, &host), &host)
     }
 
@@ -199,6 +211,16 @@ mod tests {
              cargo build --locked -p limbeck-agent --profile dist --message-format=json-render-diagnostics \
              --target aarch64-unknown-linux-musl"
         );
+    }
+
+    #[test]
+    fn an_agent_that_ships_has_no_tables_of_how_to_unwind() {
+        let flags = |profile: &str| {
+            let command = command_by(profile, &board("qemu-armv7"), &["arm-linux-gnueabihf-gcc"], &[]);
+            command.env.into_iter().find(|(name, _)| name.ends_with("RUSTFLAGS")).map(|(_, flags)| flags)
+        };
+        assert_eq!(flags("dist").as_deref(), Some("-C target-feature=+crt-static"));
+        assert_eq!(flags("board").as_deref(), Some("-C target-feature=+crt-static -C force-unwind-tables=no"));
     }
 
     #[test]

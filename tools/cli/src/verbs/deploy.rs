@@ -136,7 +136,7 @@ pub fn put_board(report: &mut limbeck_report::Report, deployed: &Deployed) {
     let entry = limbeck_report::Board {
         board: board.name.clone(),
         title: board.title.clone(),
-        emulated: matches!(board.transport, limbeck_boards::Transport::Exec { .. }),
+        emulated: board.is_emulated(),
         agent: Some(limbeck_report::Agent {
             sha256: agent.sha256.clone(),
             bytes: agent.bytes,

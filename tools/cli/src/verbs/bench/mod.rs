@@ -11,11 +11,10 @@ mod words;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
-use limbeck_boards::Transport;
+use anyhow::{Context, Result};
 use limbeck_bundle::Bundle;
 use limbeck_measure::energy::import_csv;
-use limbeck_measure::{BenchRecord, ColdStarts, MemoryRecord, Minute, SustainedRecord, parse_duration};
+use limbeck_measure::{BenchRecord, ColdStart, ColdStarts, MemoryRecord, Minute, SustainedRecord, parse_duration};
 use limbeck_report::{Board, FigureKind, Node};
 use serde::{Deserialize, Serialize};
 
@@ -102,7 +101,7 @@ fn put(report: &mut limbeck_report::Report, deployed: &Deployed, board: &Board) 
 /// Measure what is deployed, pass by pass.
 fn measure(deployed: &Deployed, passes: &Passes, circumstances: &Circumstances, console: &Console) -> Result<Measured> {
     let board = &deployed.board;
-    let emulated = matches!(board.transport, Transport::Exec { .. });
+    let emulated = board.is_emulated();
     let conditions = circumstances.arguments(board, emulated);
     let name = &board.name;
     let pass = |what: &[&str]| -> Vec<String> {
@@ -149,8 +148,7 @@ fn measure(deployed: &Deployed, passes: &Passes, circumstances: &Circumstances, 
         }
     }
     if !passes.latency_only {
-        let starts = passes.cold_starts.to_string();
-        let cold: ColdStarts = agent_result(deployed, &pass(&["--cold", &starts]), "cold")?;
+        let cold = cold_starts(deployed, passes.cold_starts, emulated, &pass)?;
         entry.cold = Some(entry::cold(&cold));
         let memory: MemoryRecord = agent_result(deployed, &pass(&["--memory"]), "memory")?;
         entry.memory = Some(entry::memory(&memory));
@@ -161,4 +159,20 @@ fn measure(deployed: &Deployed, passes: &Passes, circumstances: &Circumstances, 
         entry.nodes = operators.nodes;
     }
     Ok(measured)
+}
+
+/// Starts in fresh processes, one after the other.
+fn cold_starts(
+    deployed: &Deployed,
+    starts: u32,
+    emulated: bool,
+    pass: &dyn Fn(&[&str]) -> Vec<String>,
+) -> Result<ColdStarts> {
+    if !emulated {
+        return agent_result(deployed, &pass(&["--cold", &starts.to_string()]), "cold");
+    }
+    // Behind an emulator a program cannot start itself, so each start comes from here.
+    let one = |_| agent_result::<ColdStart>(deployed, &pass(&["--cold-start"]), "cold-start");
+    let starts = (0..starts).map(one).collect::<Result<Vec<_>>>()?;
+    ColdStarts::of(starts).context("no cold start")
 }
