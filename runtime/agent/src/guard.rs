@@ -5,6 +5,7 @@
 
 use std::panic::PanicHookInfo;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use limbeck_measure::Environment;
@@ -23,12 +24,18 @@ const DEADLINE_VARIABLE: &str = "LIMBECK_LOAD_SECONDS";
 /// and everybody else.
 const PLANNED_SHARE: f64 = 0.75;
 
+/// What was loaded last, for messages: a panic does not know its file.
+static LOADED: Mutex<String> = Mutex::new(String::new());
+
 /// End the program on a panic: with exit code 9 where the engine works on a model, which is then to blame, with 1 elsewhere.
 pub fn end_on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let message = message(panic);
         if limbeck_engine::is_guarded() {
-            eprintln!("limbeck-agent: the model made the runtime give up ({message}); it is damaged or hostile");
+            let file = LOADED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            eprintln!(
+                "limbeck-agent: {file}: the model made the runtime give up ({message}); it is damaged or hostile"
+            );
             std::process::exit(REFUSED);
         }
         eprintln!("limbeck-agent: a mistake of ours ({message}); please report it");
@@ -59,6 +66,7 @@ pub struct Deadline {
 impl Deadline {
     /// Start to count; `what` names the file.
     pub fn start(what: String) -> Deadline {
+        *LOADED.lock().unwrap_or_else(PoisonError::into_inner) = what.clone();
         let seconds = std::env::var(DEADLINE_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(LOAD_SECONDS);
         let (done, wait) = channel();
         std::thread::spawn(move || {

@@ -27,6 +27,14 @@ impl Loaded {
         Loaded::of(bundle, path)
     }
 
+    /// The same, the student compiled from its ONNX: for whoever goes on with the graph. What that takes (pages of the program above
+    /// all) is then there before anything is measured.
+    pub fn compiled(path: &Path) -> Result<Loaded> {
+        let mut bundle = Bundle::read(path).map_err(|e| Refused(e.to_string()))?;
+        bundle.plan = None;
+        Loaded::of(bundle, path)
+    }
+
     /// Prepare the student of a bundle that was read; `path` is the file that errors name.
     pub fn of(bundle: Bundle, path: &Path) -> Result<Loaded> {
         let _deadline = Deadline::start(format!("{}: student", path.display()));

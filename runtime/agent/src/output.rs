@@ -71,7 +71,8 @@ impl Header {
             schema_version: 1,
             agent: env!("CARGO_PKG_VERSION"),
             arch: std::env::consts::ARCH,
-            kernels: "portable",
+            kernels: limbeck_engine::path()
+                .map_or("none: LIMBECK_ISA names a path that this CPU has not", |isa| isa.name()),
             arithmetic: "f32-rne/1",
         }
     }

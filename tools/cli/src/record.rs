@@ -46,8 +46,8 @@ pub fn update(path: &Path, change: impl FnOnce(&mut Report)) -> Result<()> {
         limbeck_files::create_dir(folder)?;
     }
     report.write_json(path)?;
-    limbeck_report::write_csv(&report, path.parent().unwrap_or(Path::new("")))?;
-    limbeck_report::html::write_html(&report, path.with_extension("html")).context("report page")
+    limbeck_report::html::write_html(&report, path.with_extension("html")).context("report page")?;
+    Ok(limbeck_report::write_csv(&report, path.parent().unwrap_or(Path::new("")))?)
 }
 
 /// Replace the entry for which `same` holds, or append.

@@ -64,7 +64,7 @@ pub fn adapt(options: &Options) -> Result<ExitCode> {
     let _work = Lock::acquire(&options.work)?;
     let delivery = Delivery::open(&disk, options)?;
     let parent_sha256 = limbeck_files::sha256_file(&options.bundle).map_err(|e| Refused(e.to_string()))?;
-    let Loaded { bundle, student, preprocess } = Loaded::read(&options.bundle)?;
+    let Loaded { bundle, student, preprocess } = Loaded::compiled(&options.bundle)?;
     let local = Local::open(&options.images, &options.answers, &bundle)?;
     if local.answers().classes() != student.output_len() {
         let (said, takes) = (local.answers().classes(), student.output_len());
