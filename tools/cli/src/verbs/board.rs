@@ -33,6 +33,11 @@ enum Verb {
         /// Name, or a TOML file.
         board: String,
     },
+    /// Remove from a board all that Limbeck put there: installs, logs, what it trusts. Refused while the board is in use.
+    Clean {
+        /// Name, or a TOML file.
+        board: String,
+    },
     /// Forget the host key of a board, which was set up anew and shows another one.
     Forget {
         /// Name, or a TOML file.
@@ -82,6 +87,14 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
         }
         Verb::Add(add) => self::add(add, console),
         Verb::Probe { board } => probe(&Board::find(board)?, console),
+        Verb::Clean { board } => {
+            let board = Board::find(board)?;
+            let left = limbeck_runner::clean(&board).with_context(|| format!("board {}", board.name))?;
+            console.result("clean", &json!({ "board": board.name, "left": left }), || match left.is_empty() {
+                true => format!("{}: nothing of Limbeck's is left", board.name),
+                false => format!("{}: what is not Limbeck's stays: {}", board.name, left.join(", ")),
+            })
+        }
         Verb::Forget { board } => {
             let board = Board::find(board)?;
             let forgotten = limbeck_runner::forget(&board)?;
