@@ -87,7 +87,16 @@ fn what_is_over_budget_fails_and_a_measurement_in_bad_circumstances_is_invalid()
     assert!(hot.stdout.contains("INVALID host: score "), "the number is not shown: {}", hot.stdout);
     let report: Value = serde_json::from_slice(&world.read("out/wide.json")).unwrap();
     assert_eq!(report["verdict"], "INVALID", "{}", report["reasons"]);
+    // A good pass of another kind does not make the bad one good.
+    world
+        .run(&format!("bench {on} {quick} --sustained 2s"))
+        .expect(5, &["INVALID: a budget, and nothing measured: latency"]);
+    let report: Value = serde_json::from_slice(&world.read("out/wide.json")).unwrap();
+    assert!(report["boards"][0]["latency"].is_null() && report["boards"][0]["sustained"].is_object());
     world.run(&format!("bench {on} {quick}")).expect(0, &[]);
+    // Cold starts have a verdict of their own.
+    let cold = format!("bench {on} --max-load 1000 --allow-governor --sysroot {}", sysroot.display());
+    world.run(&cold).expect(5, &["INVALID: before the start: 95.0 °C"]);
 
     world.write("budgets.toml", "max_latency = 5\n");
     let bundle = format!("bundle --student out/student.int8.onnx --data {TEST} --out out/x.limbeck");
@@ -111,6 +120,8 @@ fn a_run_is_held_against_an_earlier_one() {
     world.write("after/report.json", worse.to_string());
     world.run("compare-runs before/report.json after/report.json").expect(3, &[]);
     assert!(world.path("after/report.csv").exists() && world.path("after/raw.csv").exists());
+    world.run(&format!("validate {on} --report after/second.json")).expect(0, &[]);
+    assert!(world.path("after/second.csv").exists(), "two reports of one folder share their tables");
 }
 
 #[test]

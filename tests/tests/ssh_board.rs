@@ -32,6 +32,8 @@ fn a_student_reaches_a_board_behind_ssh_and_only_its_owners_updates_follow() {
     // Nobody has said yet that this is the board.
     let deploy = "deploy out/student.limbeck --board loop";
     limbeck(&world, &sshd, deploy).expect(7, &["loop", "limbeck board probe loop"]);
+    limbeck(&world, &sshd, "board probe loop --fingerprint SHA256:another").expect(7, &["SHA256:another"]);
+    limbeck(&world, &sshd, deploy).expect(7, &["limbeck board probe loop"]);
     let probed = limbeck(&world, &sshd, "board probe loop").expect(0, &["is trusted from now on"]).stdout;
     assert!(probed.contains("architecture") && probed.contains("it can take a student"), "{probed}");
 
@@ -45,7 +47,7 @@ fn a_student_reaches_a_board_behind_ssh_and_only_its_owners_updates_follow() {
         .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"))
         .map(|line| line["kind"].as_str().unwrap_or("begin").to_owned())
         .collect();
-    assert_eq!(kinds, ["begin", "bench", "cold", "memory", "operators"]);
+    assert_eq!(kinds, ["begin", "cold", "bench", "memory", "operators"]);
     let report: serde_json::Value = serde_json::from_slice(&world.read("out/ssh.json")).expect("JSON");
     assert_eq!((&report["verdict"], &report["boards"][0]["emulated"]), (&"PASS".into(), &true.into()));
 

@@ -10,6 +10,8 @@
 //! limbeck-agent adapt     BUNDLE --images DIR --answers FILE --work DIR (--out FILE | --install WORKDIR) [limits] [recipe]
 //! ```
 //!
+//! `LIMBECK_LOAD_SECONDS`: longest that loading a student may take (60). `LIMBECK_ISA`: a kernel path.
+//!
 //! stdout is JSON lines and nothing else: first `{"schema_version":1,…}`, then one object a result. Logs go to stderr
 //! (`RUST_LOG`). Exit codes: 0 done, 1 failed, 2 usage, 3 a probe differs, 4 the memory budget is too small, 5 the
 //! measurement is INVALID, 6 in use by another, 7 the bundle is not signed by whom this board trusts, or older, 8 no space,

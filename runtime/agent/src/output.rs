@@ -16,6 +16,16 @@ use crate::adapt::{LockError, SlotError};
 #[error("{0}")]
 pub struct Refused(pub String);
 
+/// A process that this one started did not get to its first answer.
+#[derive(Debug, thiserror::Error)]
+#[error("a cold start failed: {status}")]
+pub struct ColdStartFailed {
+    /// How it ended.
+    pub status: std::process::ExitStatus,
+    /// Its exit code, which becomes ours.
+    pub code: u8,
+}
+
 /// The exit code of a program that ends with this error.
 pub fn code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
@@ -38,6 +48,13 @@ pub fn code(error: &anyhow::Error) -> u8 {
         }
         if cause.is::<PinError>() || matches!(cause.downcast_ref(), Some(EnergyError::NoMeter { .. })) {
             return 2;
+        }
+        // A model that loads and then fails is to blame as much as one that does not load.
+        if cause.is::<limbeck_engine::EngineError>() {
+            return 9;
+        }
+        if let Some(ColdStartFailed { code, .. }) = cause.downcast_ref() {
+            return *code;
         }
         if cause.is::<TrustError>() || matches!(cause.downcast_ref(), Some(BundleError::Untrusted { .. })) {
             return 7;

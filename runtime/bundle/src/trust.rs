@@ -76,9 +76,17 @@ pub enum TrustError {
 impl Trust {
     /// What a working folder on this machine says.
     pub fn read(workdir: &Path) -> Result<Trust, TrustError> {
-        let there = |name: &str| Some(workdir.join(name)).filter(|path| path.symlink_metadata().is_ok());
-        let key = there(TRUSTED_KEY).map(|path| PublicKey::read(&path)).transpose()?;
-        let version = there(VERSION_FILE).map(|path| {
+        // Only what is not there is not asked for: a key that cannot be read must not open the board to everybody.
+        let there = |name: &str| -> Result<Option<PathBuf>, FileError> {
+            let path = workdir.join(name);
+            match path.symlink_metadata() {
+                Ok(_) => Ok(Some(path)),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(source) => Err(FileError { path, doing: "read", source }),
+            }
+        };
+        let key = there(TRUSTED_KEY)?.map(|path| PublicKey::read(&path)).transpose()?;
+        let version = there(VERSION_FILE)?.map(|path| {
             let text = limbeck_files::read_at_most(&path, VERSION_LIMIT)?;
             parse_version(&String::from_utf8_lossy(&text), &path)
         });

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use limbeck_plan::PackedPlanBuf;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::DimLike;
 use tract_onnx::tract_core::plan::eval;
 
 use crate::error::{EngineError, guarded};
@@ -192,7 +191,8 @@ fn check_size(model: &TypedModel, limit: u64) -> Result<(), EngineError> {
     let mut total = 0u64;
     for node in model.nodes() {
         for output in &node.outputs {
-            let volume = output.fact.shape.volume().to_usize().unwrap_or(0) as u64;
+            // Not `to_usize`: on a 32-bit board it cuts a large volume off. A size that is not known here is one of a run.
+            let volume = output.fact.shape.volume().to_i64().map_or(0, |v| u64::try_from(v).unwrap_or(u64::MAX));
             total = total.saturating_add(volume.saturating_mul(output.fact.datum_type.size_of() as u64));
             if total > limit {
                 let what = format!("node \"{}\" and the tensors before it", node.name);

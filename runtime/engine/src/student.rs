@@ -57,11 +57,16 @@ pub(crate) fn packed(plan: Vec<u8>, isa: Isa) -> Result<PackedPlanBuf, EngineErr
     packed_within(plan, isa, PLANNED_BYTES)
 }
 
+/// Bytes of activations and of packed weights.
+fn planned_by(plan: &PlanBuf, isa: Isa) -> u64 {
+    let plan = plan.plan();
+    (plan.arena_bytes_on(isa) as u64).saturating_add(plan.packed_bytes(isa) as u64)
+}
+
 /// The same, if its activations and weights fit.
 fn packed_within(plan: Vec<u8>, isa: Isa, planned_bytes: u64) -> Result<PackedPlanBuf, EngineError> {
     let plan = PlanBuf::new(plan).map_err(|e| EngineError::Plan(e.to_string()))?;
-    let planned = plan.plan().arena_bytes_on(isa).saturating_add(plan.plan().packed_bytes(isa)) as u64;
-    if planned > planned_bytes {
+    if planned_by(&plan, isa) > planned_bytes {
         return Err(EngineError::TooLarge { what: "the plan".into(), limit: planned_bytes });
     }
     plan.pack(isa).map_err(|e| EngineError::Plan(e.to_string()))
@@ -93,6 +98,14 @@ impl Student {
         let compiled = compile(model)?;
         let exact = compiled.float_nodes_are_exact();
         let integer_operators = compiled.regions.iter().map(|r| r.operators).sum();
+        let mut planned = 0u64;
+        for region in &compiled.regions {
+            let plan = PlanBuf::new(region.plan.clone()).map_err(|e| EngineError::Plan(e.to_string()))?;
+            planned = planned.saturating_add(planned_by(&plan, isa));
+        }
+        if planned > planned_bytes {
+            return Err(EngineError::TooLarge { what: "its integer regions".into(), limit: planned_bytes });
+        }
         let input_len = input_shape(model, 1)?.iter().product();
         let (body, output_len) = match (compiled.rest, compiled.regions.into_iter().next()) {
             (None, Some(region)) => {

@@ -68,6 +68,19 @@ impl Admission<'_> {
         }
     }
 
+    /// The downgrade came to nothing: the board remembers what it did before.
+    pub(crate) fn undo_downgrade(
+        &self,
+        transport: &dyn Transport,
+        workdir: &Path,
+        old: &Remembered,
+    ) -> Result<(), RunnerError> {
+        match &old.version {
+            Some(version) if self.downgrade => write(transport, workdir, VERSION, version.trim()),
+            _ => Ok(()),
+        }
+    }
+
     /// The bundle has proved itself: the board remembers it.
     pub(crate) fn keep(&self, transport: &dyn Transport, workdir: &Path, old: &Remembered) -> Result<(), RunnerError> {
         if let (Some(key), None) = (self.key, &old.key) {
@@ -100,7 +113,8 @@ fn read(transport: &dyn Transport, workdir: &Path) -> Result<Remembered, RunnerE
 fn write(transport: &dyn Transport, workdir: &Path, name: &str, line: &str) -> Result<(), RunnerError> {
     let path = workdir.join(name);
     let staged = workdir.join(format!(".{name}.limbeck-tmp"));
-    let text = "printf '%s\\n' \"$3\" | dd of=\"$1\" conv=fsync 2>/dev/null && mv -f -- \"$1\" \"$2\"";
+    let text =
+        "printf '%s\\n' \"$3\" | dd of=\"$1\" conv=fsync && mv -f -- \"$1\" \"$2\" || { rm -f -- \"$1\"; exit 1; }";
     let args = [staged.as_os_str(), path.as_os_str(), OsStr::new(line)];
     transport.script(&path, Script { doing: "write what the board trusts", text, args: &args })?;
     transport.sync_dir(workdir)

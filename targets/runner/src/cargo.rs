@@ -207,7 +207,7 @@ mod tests {
             command(&board("qemu-aarch64"), &["aarch64-linux-gnu-gcc"], &[]).to_string(),
             "CC_aarch64_unknown_linux_musl=aarch64-linux-gnu-gcc \
              CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=rust-lld \
-             CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS='-C target-feature=+crt-static -C link-arg=--icf=safe' \
+             CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS='-C target-feature=+crt-static -C link-arg=--icf=all' \
              cargo build --locked -p limbeck-agent --profile dist --message-format=json-render-diagnostics \
              --target aarch64-unknown-linux-musl"
         );
@@ -243,7 +243,7 @@ mod tests {
                  AR_aarch64_unknown_linux_musl=/lb/toolchains/aarch64-linux-musl/zig-ar \
                  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=rust-lld \
                  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS='-C target-feature=+crt-static -C \
-                 link-arg=--icf=safe' aarch64-unknown-linux-musl",
+                 link-arg=--icf=all' aarch64-unknown-linux-musl",
             ),
             (
                 &board("qemu-armv7"),
@@ -267,7 +267,7 @@ mod tests {
                 "CC_arm_unknown_linux_musleabihf=arm-linux-gnueabihf-gcc \
                  CARGO_TARGET_ARM_UNKNOWN_LINUX_MUSLEABIHF_LINKER=rust-lld \
                  CARGO_TARGET_ARM_UNKNOWN_LINUX_MUSLEABIHF_RUSTFLAGS='-C target-feature=+crt-static -C \
-                 link-arg=--icf=safe' arm-unknown-linux-musleabihf",
+                 link-arg=--icf=all' arm-unknown-linux-musleabihf",
             ),
             (
                 &rpi4,

@@ -256,6 +256,9 @@ fn admitted_over(
         admission.keep(&*transport, workdir, &remembered)
     })();
     if let Err(error) = filled {
+        if let Err(e) = admission.undo_downgrade(&*transport, workdir, &remembered) {
+            log::warn!("{e}; the board remembers the lower version that was asked for");
+        }
         if let Err(e) = transport.remove(&slot) {
             log::debug!("after a failed install: {e}");
         }

@@ -59,4 +59,4 @@ pub use lock::Lock;
 pub use process::{Output, interrupt};
 pub use transport::{Copied, Job, Local, Script, Ssh, SshClient, Transport, transport_for};
 // Keys of boards behind ssh.
-pub use transport::{HostKey, Trusted, forget, trust};
+pub use transport::{HostKey, Trusted, forget, trust, trust_only};

@@ -166,8 +166,8 @@ impl Toolchain {
         }
         variables.push((target_variable(triple, "LINKER"), self.linker.command()));
         if board.libc == Libc::Static {
-            // lld folds the many equal functions that generics leave (safe: only those whose address nobody takes).
-            let folds = if self.linker == Tool::RustLld { " -C link-arg=--icf=safe" } else { "" };
+            // lld folds the many equal functions that generics leave. All of them: Rust promises no function an address of its own.
+            let folds = if self.linker == Tool::RustLld { " -C link-arg=--icf=all" } else { "" };
             variables.push((target_variable(triple, "RUSTFLAGS"), format!("-C target-feature=+crt-static{folds}")));
         }
         variables.retain(|(name, _)| host.set(name).is_none());

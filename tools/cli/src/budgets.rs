@@ -57,7 +57,7 @@ pub fn put_budgets(report: &mut Report, budgets: &Budgets, board: &str) {
     }
 }
 
-/// Fails, with exit code 3 or 4, where a budget was not kept.
+/// Fails, with exit code 3 or 4, where a budget was not kept, and with 5 where nothing was measured against it.
 pub fn kept(budgets: &[Budget], board: &str) -> Result<()> {
     let broken: Vec<&Budget> = budgets.iter().filter(|b| b.ok == Some(false)).collect();
     let code = broken.iter().map(|b| b.kind.exit_code()).min().unwrap_or(0);
@@ -65,5 +65,9 @@ pub fn kept(budgets: &[Budget], board: &str) -> Result<()> {
         let measured = b.measured.map_or("nothing".into(), |m| format!("{m}"));
         format!("{} is {measured} {}, the budget {}", b.name, b.unit, b.limit)
     });
-    judged(code, format!("{board}: over budget: {}", words.collect::<Vec<_>>().join("; ")))
+    judged(code, format!("{board}: over budget: {}", words.collect::<Vec<_>>().join("; ")))?;
+    let open: Vec<&str> = budgets.iter().filter(|b| b.ok.is_none()).map(|b| b.name.as_str()).collect();
+    // As in the report: what was promised and not measured proves nothing.
+    let code = if open.is_empty() { 0 } else { 5 };
+    judged(code, format!("{board}: INVALID: a budget, and nothing measured: {}", open.join(", ")))
 }

@@ -65,11 +65,6 @@ pub fn interrupted(message: impl Into<String>) -> anyhow::Error {
     Coded { code: 130, message: message.into() }.into()
 }
 
-/// The board or the host refuses to trust: exit 7.
-pub fn untrusted(message: impl Into<String>) -> anyhow::Error {
-    Coded { code: 7, message: message.into() }.into()
-}
-
 /// What a judge of numbers decided: `code` of the table, 0 is no error.
 pub fn judged(code: u8, message: impl Into<String>) -> anyhow::Result<()> {
     if code == 0 { Ok(()) } else { Err(Coded { code, message: message.into() }.into()) }
@@ -149,6 +144,7 @@ fn code(error: &anyhow::Error) -> u8 {
             || e.is::<limbeck_boards::BoardError>()
             || e.is::<limbeck_store::StoreError>()
             || e.is::<limbeck_bundle::KeyError>()
+            || e.is::<limbeck_measure::energy::EnergyError>()
             || matches!(e.downcast_ref(), Some(TeachError::EmptyPart { .. }))
     };
     if error.chain().any(named_wrongly) {

@@ -47,7 +47,7 @@ pub fn update(path: &Path, change: impl FnOnce(&mut Report)) -> Result<()> {
     }
     report.write_json(path)?;
     limbeck_report::html::write_html(&report, path.with_extension("html")).context("report page")?;
-    Ok(limbeck_report::write_csv(&report, path.parent().unwrap_or(Path::new("")))?)
+    Ok(limbeck_report::write_csv(&report, path)?)
 }
 
 /// Replace the entry for which `same` holds, or append.

@@ -73,10 +73,17 @@ pub fn samples_csv(report: &Report) -> String {
     rows.text
 }
 
-/// Write `report.csv` and `raw.csv` into `folder`, each whole or not at all. The folder must exist.
-pub fn write_csv(report: &Report, folder: impl AsRef<Path>) -> Result<(), FileError> {
-    for (name, text) in [("report.csv", metrics_csv(report)), ("raw.csv", samples_csv(report))] {
-        limbeck_files::write_atomic(folder.as_ref().join(name), |w| w.write_all(text.as_bytes()))?;
+/// Write the two tables beside the report's `json`, each whole or not at all: `report.csv` and `raw.csv` for `report.json`, `x.csv` and
+/// `x.raw.csv` for any other `x.json`. The folder must exist.
+pub fn write_csv(report: &Report, json: impl AsRef<Path>) -> Result<(), FileError> {
+    let json = json.as_ref();
+    let raw = if json.file_stem().is_some_and(|stem| stem == "report") {
+        json.with_file_name("raw.csv")
+    } else {
+        json.with_extension("raw.csv")
+    };
+    for (path, text) in [(json.with_extension("csv"), metrics_csv(report)), (raw, samples_csv(report))] {
+        limbeck_files::write_atomic(path, |w| w.write_all(text.as_bytes()))?;
     }
     Ok(())
 }

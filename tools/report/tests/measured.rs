@@ -278,7 +278,7 @@ fn tables_have_a_row_a_figure_whatever_the_names() {
     report.boards[0].board = hostile.into();
     report.accuracy[0].subject = hostile.into();
     let dir = tempfile::tempdir().unwrap();
-    write_csv(&report, dir.path()).unwrap();
+    write_csv(&report, dir.path().join("report.json")).unwrap();
     for (name, least) in [("report.csv", 200), ("raw.csv", 2000)] {
         let rows = cells(&std::fs::read_to_string(dir.path().join(name)).unwrap());
         assert!(rows.len() > least && rows.iter().all(|row| row.len() == 5), "{name}: {}", rows.len());

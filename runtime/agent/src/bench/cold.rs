@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use limbeck_bundle::Bundle;
 use limbeck_measure::{ColdRecord, ColdStart, ColdStarts, Conditions, Edges, Environment, Validity, raw_now_ns};
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::options::ConditionOptions;
 use super::{Inferences, code};
 use crate::loaded::Loaded;
-use crate::output::{Line, Refused, emit};
+use crate::output::{ColdStartFailed, Line, Refused, emit};
 
 /// The line of a process that was started here.
 #[derive(Deserialize)]
@@ -52,7 +52,9 @@ fn started(bundle: &Path) -> Result<ColdStart> {
         format!("{} cannot start itself; {way_out}", program.display())
     })?;
     if !output.status.success() {
-        bail!("a cold start failed: {}", output.status);
+        let (status, code) =
+            (output.status, output.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
+        return Err(ColdStartFailed { status, code }.into());
     }
     let lines = String::from_utf8_lossy(&output.stdout);
     let found = lines.lines().filter_map(|line| serde_json::from_str::<Started>(line).ok());

@@ -28,7 +28,7 @@ pub struct Options {
 pub struct Pass {
     /// Cold starts instead: start this program so many times (5) and take the median of loading, compiling, first inference, and
     /// of the time from before the start to the first answer.
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "5",
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "5",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub cold: Option<u32>,
     /// One cold start, of this process: for whoever starts it several times himself (see --started-at).

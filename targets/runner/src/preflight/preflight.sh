@@ -40,7 +40,7 @@ if failure=$(mkdir -p "$1" 2>&1); then
         [ "$where" = "${df##*% }" ] && mount="$type $options"
     done 2>/dev/null </proc/mounts
     say mount "$mount"
-    script=$1/.limbeck-preflight
+    script=$1/.limbeck-preflight.$$
     if failure=$(printf '#!/bin/sh\nexit 0\n' 2>&1 >"$script"); then
         chmod 755 "$script"
         "$script" 2>/dev/null

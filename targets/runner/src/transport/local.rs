@@ -82,8 +82,8 @@ impl Transport for Local {
 
     fn list(&self, dir: &Path) -> Result<Vec<String>, RunnerError> {
         let entries = std::fs::read_dir(dir).map_err(|e| refused_or(dir, "list", e))?;
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        Ok(names.collect())
+        let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|e| refused_or(dir, "list", e))?;
+        Ok(entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 
     fn remove(&self, dir: &Path) -> Result<(), RunnerError> {

@@ -18,7 +18,7 @@ use crate::process::Output;
 use crate::toolchain::{emulator_fix, find_program};
 
 pub use local::Local;
-pub use ssh::{HostKey, Ssh, SshClient, Trusted, forget, trust};
+pub use ssh::{HostKey, Ssh, SshClient, Trusted, forget, trust, trust_only};
 pub(crate) use ssh::{Session, holder};
 
 /// A file that is to be copied to the board, or from it.

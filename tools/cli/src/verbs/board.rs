@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use limbeck_boards::{Board, Listed, NewBoard};
-use limbeck_runner::{Check, Preflight, Trusted, Verdict};
+use limbeck_runner::Trusted;
 use serde_json::json;
 
 use crate::console::Console;
-use crate::exit::untrusted;
 
 /// The boards that Limbeck knows.
 #[derive(clap::Args, Clone, Debug)]
@@ -32,6 +31,9 @@ enum Verb {
     Probe {
         /// Name, or a TOML file.
         board: String,
+        /// The fingerprint of its host key: another one is refused.
+        #[arg(long, value_name = "SHA256:...")]
+        fingerprint: Option<String>,
     },
     /// Remove from a board all that Limbeck put there: installs, logs, what it trusts. Refused while the board is in use.
     Clean {
@@ -66,7 +68,7 @@ struct AddArguments {
     workdir: Option<String>,
     /// The fingerprint of its host key, as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on the board: another one is
     /// refused.
-    #[arg(long, value_name = "SHA256:...")]
+    #[arg(long, value_name = "SHA256:...", requires = "host", conflicts_with = "offline")]
     fingerprint: Option<String>,
     /// Replace a board of this name.
     #[arg(long)]
@@ -86,7 +88,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
             console.result("board", &board, || text)
         }
         Verb::Add(add) => self::add(add, console),
-        Verb::Probe { board } => probe(&Board::find(board)?, console),
+        Verb::Probe { board, fingerprint } => probe(&Board::find(board)?, fingerprint.as_deref(), console),
         Verb::Clean { board } => {
             let board = Board::find(board)?;
             let left = limbeck_runner::clean(&board).with_context(|| format!("board {}", board.name))?;
@@ -144,12 +146,11 @@ fn add(arguments: &AddArguments, console: &Console) -> Result<()> {
 
 /// Take the key of a board that has none yet, and say which.
 fn trust(board: &Board, fingerprint: Option<&str>, console: &Console) -> Result<()> {
-    let Some(Trusted { key, is_new }) = limbeck_runner::trust(board)? else { return Ok(()) };
-    if let Some(expected) = fingerprint.filter(|expected| *expected != key.fingerprint) {
-        limbeck_runner::forget(board)?;
-        let message = format!("{}: the board shows the key {}, and not {expected}", board.name, key.fingerprint);
-        return Err(untrusted(format!("{message}; it is another machine, or someone is in between")));
-    }
+    let trusted = match fingerprint {
+        Some(expected) => limbeck_runner::trust_only(board, expected)?,
+        None => limbeck_runner::trust(board)?,
+    };
+    let Some(Trusted { key, is_new }) = trusted else { return Ok(()) };
     if is_new {
         console.say(format!("host key   {} {} is trusted from now on", key.algorithm, key.fingerprint));
         if fingerprint.is_none() {
@@ -159,25 +160,10 @@ fn trust(board: &Board, fingerprint: Option<&str>, console: &Console) -> Result<
     Ok(())
 }
 
-fn probe(board: &Board, console: &Console) -> Result<()> {
-    trust(board, None, console)?;
+fn probe(board: &Board, fingerprint: Option<&str>, console: &Console) -> Result<()> {
+    trust(board, fingerprint, console)?;
     let preflight = limbeck_runner::preflight(board, None).with_context(|| format!("board {}", board.name))?;
-    console.result("preflight", &preflight, || words(&preflight))?;
+    console.result("preflight", &preflight, || preflight.to_string())?;
     preflight.accept().with_context(|| format!("board {}", board.name))?;
     console.print(format!("{}: it can take a student", board.name))
-}
-
-/// A line a check.
-fn words(preflight: &Preflight) -> String {
-    let line = |check: &Check| {
-        let mark = match check.verdict {
-            Verdict::Ok => "ok     ",
-            Verdict::Warning => "warning",
-            Verdict::Refused => "REFUSED",
-        };
-        let fix = check.fix.as_ref().map(|fix| format!("  →  {fix}")).unwrap_or_default();
-        format!("  {mark} {:14} {}{fix}\n", check.what, check.found)
-    };
-    format!("{}: {}\n", preflight.board, preflight.workdir.display())
-        + &preflight.checks.iter().map(line).collect::<String>()
 }

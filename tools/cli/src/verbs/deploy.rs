@@ -99,7 +99,7 @@ pub fn deploy(bundle: &Path, on: &OnBoard, console: &Console) -> Result<Deployed
         }
         trust.admit(&read, bundle).map_err(|e| e.to_string())
     };
-    let version = Some(read.manifest.version).filter(|version| *version > 0);
+    let version = Some(read.manifest.version).filter(|version| *version > 0 || on.force_downgrade);
     let key = key.as_ref().map(PublicKey::text);
     let admission = Admission { admit: &admit, key, version, downgrade: on.force_downgrade };
     let installed =

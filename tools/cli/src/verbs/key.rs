@@ -34,7 +34,12 @@ enum Verb {
 /// See the module.
 pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let Verb::New { out, no_password } = &arguments.verb;
-    let (secret_path, public_path) = (out.with_extension("key"), out.with_extension("pub"));
+    let with = |ending: &str| {
+        let mut path = out.clone().into_os_string();
+        path.push(ending);
+        PathBuf::from(path)
+    };
+    let (secret_path, public_path) = (with(".key"), with(".pub"));
     if let Some(there) = [&secret_path, &public_path].into_iter().find(|p| p.symlink_metadata().is_ok()) {
         return Err(usage(format!(
             "{}: is there already; a key is not replaced, choose another name",

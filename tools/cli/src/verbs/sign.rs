@@ -29,6 +29,8 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     let bundle = Bundle::read(&arguments.bundle)?;
     let signed = signed(bundle, &arguments.key)?;
     let out = arguments.out.as_ref().unwrap_or(&arguments.bundle);
+    // What is written is what will be read: a card that another version wrote in its own way is not ours to sign.
+    Bundle::parse(&signed.emit(), out)?;
     signed.write(out)?;
     let (version, name) = (signed.manifest.version, &signed.manifest.name);
     console.result("sign", &json!({ "bundle": out, "version": version, "student": name }), || {

@@ -175,7 +175,7 @@ impl Comparison<'_> {
 
     /// The same integers, or floats that are close enough.
     fn judge(&self, board: &str, row: &Accuracy) -> Result<()> {
-        if self.host.exact && self.on_board.integers > 0 && !self.integers_are_equal() {
+        if self.host.exact && !self.integers_are_equal() {
             let host = self.host.integers.as_ref().map_or("none", |(_, digest)| digest);
             let digest = &self.on_board.digest;
             return Err(failed(format!(

@@ -23,7 +23,9 @@ fn main() -> ExitCode {
         .write_json(folder.join("report.json"))
         .map_err(|e| e.to_string())
         .and_then(|()| html::write_html(&report, folder.join("report.html")).map_err(|e| e.to_string()))
-        .and_then(|()| write_csv(&report, &folder).map_err(|e| e.to_string()));
+        .and_then(|()| {
+            write_csv(&report, std::path::Path::new(&folder).join("report.json")).map_err(|e| e.to_string())
+        });
     print!("{}", summary(&report));
     match written {
         Ok(()) => ExitCode::SUCCESS,

@@ -148,6 +148,9 @@ impl Client {
             &format!("StrictHostKeyChecking={strict}"),
             &format!("HostKeyAlias={}", host_key_alias(&self.board)),
             "GlobalKnownHostsFile=/dev/null",
+            // Older clients do not know it, and need not.
+            "IgnoreUnknown=KnownHostsCommand",
+            "KnownHostsCommand=none",
             "HashKnownHosts=no",
             "UpdateHostKeys=no",
             "CheckHostIP=no",

@@ -51,14 +51,31 @@ pub fn trust(board: &Board) -> Result<Option<Trusted>, RunnerError> {
     }
 }
 
+/// The same, if the board shows the key of this fingerprint (`SHA256:…`); another one is refused, and nothing is stored.
+pub fn trust_only(board: &Board, fingerprint: &str) -> Result<Option<Trusted>, RunnerError> {
+    match board.transport {
+        Way::Ssh { .. } => {
+            trust_with_key(&Client::new(board, SshClient::of_this_user()?)?, Some(fingerprint)).map(Some)
+        }
+        Way::Local | Way::Exec { .. } => Ok(None),
+    }
+}
+
 /// Forget the key of `board`; was there one?
 pub fn forget(board: &Board) -> Result<bool, RunnerError> {
     forget_in(&known_hosts(&SshClient::of_this_user()?.home), &host_key_alias(&board.name))
 }
 
 pub(crate) fn trust_with(client: &Client) -> Result<Trusted, RunnerError> {
+    trust_with_key(client, None)
+}
+
+fn trust_with_key(client: &Client, fingerprint: Option<&str>) -> Result<Trusted, RunnerError> {
     let (file, alias) = (client.known_hosts(), host_key_alias(&client.board));
     let key = offered(client)?;
+    if let Some(expected) = fingerprint.filter(|expected| *expected != key.fingerprint) {
+        return Err(failure::changed(client, expected, Some(&key.fingerprint)));
+    }
     let known = stored(&file, &alias)?;
     if known.contains(&key) {
         return Ok(Trusted { key, is_new: false });

@@ -37,7 +37,7 @@ use crate::preflight::sizes_in_df;
 use crate::process::Output;
 
 pub use client::SshClient;
-pub use known_hosts::{HostKey, Trusted, forget, trust};
+pub use known_hosts::{HostKey, Trusted, forget, trust, trust_only};
 pub(crate) use session::{Session, holder};
 
 use client::{Client, here};

@@ -10,6 +10,10 @@ pub fn of(board: &str, emulated: bool) -> Board {
 
 /// Put what was measured now into the report's entry, which keeps the rest.
 pub fn take(entry: &mut Board, measured: &Board) {
+    // A verdict is of the figures that it came with: those of a bad one do not stay under a good one.
+    if entry.is_invalid() {
+        (entry.latency, entry.sustained, entry.cold, entry.energy) = (None, None, None, None);
+    }
     entry.environment = measured.environment.clone();
     entry.validity = measured.validity.clone();
     let Board { latency, cold, sustained, memory, energy, .. } = measured.clone();
@@ -81,12 +85,16 @@ pub fn put_bench(entry: &mut Board, record: &BenchRecord) {
     entry.arena_bytes = record.arena_bytes;
 }
 
-/// Whether it counts, in words.
-pub fn validity(validity: &limbeck_measure::Validity) -> Validity {
-    Validity {
-        valid: validity.valid,
-        reasons: validity.invalid.iter().map(ToString::to_string).collect(),
-        unknown: validity.unknown.iter().map(ToString::to_string).collect(),
+/// Put the verdict on a pass to those before: all must be good, each reason stands once.
+pub fn put_validity(entry: &mut Board, validity: &limbeck_measure::Validity) {
+    let all = entry.validity.get_or_insert_with(|| Validity { valid: true, ..Validity::default() });
+    all.valid &= validity.valid;
+    for (words, new) in [
+        (&mut all.reasons, validity.invalid.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        (&mut all.unknown, validity.unknown.iter().map(ToString::to_string).collect()),
+    ] {
+        let new: Vec<String> = new.into_iter().filter(|word| !words.contains(word)).collect();
+        words.extend(new);
     }
 }
 

@@ -8,11 +8,14 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use limbeck_engine::{Memory, Student, onnx::Model};
-use limbeck_measure::{Latency, Protocol, measure, monotonic_clock, peak_rss_bytes};
+use limbeck_measure::{
+    Clock, Conditions, Environment, Instruments, Latency, Limits, Protocol, Validity, measure_watched, monotonic_clock,
+    peak_rss_bytes,
+};
 
 use super::Arguments;
 use crate::console::Console;
-use crate::exit::usage;
+use crate::exit::{judged, usage};
 use crate::inputs::noise;
 
 /// A model, what loading it took, and what it holds.
@@ -59,6 +62,10 @@ pub fn bench(arguments: &Arguments, console: &Console) -> Result<()> {
         let what = format!("{}: a model is measured in this process, without --board and --report", path.display());
         return Err(usage(format!("{what}; `limbeck bundle` makes what a board can measure")));
     }
+    if arguments.passes.sustained.is_some() || !arguments.circumstances.is_usual() {
+        let what = format!("{}: a model is measured here by --full, --max-temp-c and nothing else", path.display());
+        return Err(usage(format!("{what}; the other options are for bundles on boards, `--board host` among them")));
+    }
     let loaded = Loaded::read(path)?;
     if cfg!(debug_assertions) && loaded.student.arena_bytes().is_none() {
         console.say("a development build: float parts are slower than those of `--profile dist`");
@@ -75,7 +82,14 @@ pub fn bench(arguments: &Arguments, console: &Console) -> Result<()> {
         console.check()?;
         Ok(worker.run(&x, &mut logits)?)
     };
-    let latency = measure(&mut monotonic_clock(), &mut run, &protocol)?;
+    let read = || Conditions::read_from(Path::new("/"));
+    let before = Environment::read().before(read());
+    let mut instruments = Instruments { clock: monotonic_clock(), conditions: |_| read() };
+    let latency = measure_watched(&mut instruments, &mut run, &protocol)?;
+    // A look at a model on whatever machine: its governor and load are the user's to know; heat and throttling are not.
+    let usual = Limits { max_load_average: f64::MAX, clock: Clock::Any, ..Limits::default() };
+    let max_temperature_c = arguments.circumstances.max_temp_c().unwrap_or(usual.max_temperature_c);
+    let validity = Validity::judge(&Limits { max_temperature_c, ..usual }, &before, &latency.edges);
     for warning in &latency.warnings {
         console.say(format!("  {warning}"));
     }
@@ -85,7 +99,10 @@ pub fn bench(arguments: &Arguments, console: &Console) -> Result<()> {
         path.display(),
         loaded.facts(),
         line(&latency)
-    ))
+    ))?;
+    let invalid: Vec<String> = validity.invalid.iter().map(ToString::to_string).collect();
+    let code = if validity.valid { 0 } else { super::INVALID };
+    judged(code, format!("{}: INVALID: {}", path.display(), invalid.join("; ")))
 }
 
 /// The score is the last word, in milliseconds.
@@ -109,6 +126,8 @@ fn line(latency: &Latency) -> String {
 
 #[cfg(test)]
 mod tests {
+    use limbeck_measure::measure;
+
     use super::*;
 
     #[test]

@@ -10,11 +10,14 @@ mod options;
 mod words;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use limbeck_bundle::Bundle;
 use limbeck_measure::energy::import_csv;
-use limbeck_measure::{BenchRecord, ColdStart, ColdStarts, MemoryRecord, Minute, SustainedRecord, parse_duration};
+use limbeck_measure::{
+    BenchRecord, ColdRecord, ColdStart, ColdStarts, MemoryRecord, Minute, SustainedRecord, Validity, parse_duration,
+};
 use limbeck_report::{Board, FigureKind, Node};
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +48,9 @@ pub struct Arguments {
     #[command(flatten)]
     pub report: ReportArguments,
 }
+
+/// Exit code of a measurement that does not count.
+const INVALID: u8 = 5;
 
 /// What was measured on a board, and whether it counts.
 pub struct Measured {
@@ -80,7 +86,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
         !is_timed || (!board.emulated && measured.invalid.is_empty())
     });
     kept(&costs, &board.board)?;
-    let code = if measured.invalid.is_empty() { 0 } else { 5 };
+    let code = if measured.invalid.is_empty() { 0 } else { INVALID };
     judged(code, format!("{}: INVALID: {}", board.board, measured.invalid.join("; ")))
 }
 
@@ -98,7 +104,7 @@ fn put(report: &mut limbeck_report::Report, deployed: &Deployed, board: &Board) 
     }
 }
 
-/// Measure what is deployed, pass by pass.
+/// Measure what is deployed, pass by pass. Cold starts come first: windows load the machine, and its load is looked at.
 fn measure(deployed: &Deployed, passes: &Passes, circumstances: &Circumstances, console: &Console) -> Result<Measured> {
     let board = &deployed.board;
     let emulated = board.is_emulated();
@@ -107,17 +113,30 @@ fn measure(deployed: &Deployed, passes: &Passes, circumstances: &Circumstances, 
     let pass = |what: &[&str]| -> Vec<String> {
         ["bench"].iter().chain(what).map(|word| word.to_string()).chain(conditions.iter().cloned()).collect()
     };
+    let deadline = deployed.installed.timeout() + circumstances.longest_wait()?;
     let mut measured = Measured { board: entry::of(name, emulated), invalid: vec![] };
-    let mut judge = |validity: &limbeck_measure::Validity, entry: &mut Board| {
-        measured.invalid.extend(validity.invalid.iter().map(ToString::to_string));
-        entry.validity = Some(entry::validity(validity));
+    let mut judge = |validity: &Validity, entry: &mut Board| {
+        for reason in &validity.invalid {
+            console.say(format!("  INVALID: {reason}"));
+            measured.invalid.push(reason.to_string());
+        }
+        entry::put_validity(entry, validity);
     };
     let entry = &mut measured.board;
 
+    if !passes.latency_only {
+        let cold = cold_starts(deployed, passes.cold_starts, emulated, deadline, &pass)?;
+        if let Some(validity) = &cold.validity {
+            judge(validity, entry);
+        }
+        entry.cold = Some(entry::cold(&cold.starts));
+        console.result("cold", &cold.starts, || words::cold(name, &cold.starts))?;
+    }
+    let mut energy_failed = None;
     if let Some(length) = &passes.sustained {
         console.say(format!("bench      {name}: sustained, {length}"));
         let mut minutes = vec![];
-        let deadline = deployed.installed.timeout() + parse_duration(length).map_err(usage)?;
+        let deadline = deadline + parse_duration(length).map_err(usage)?;
         let words = pass(&["--sustained", length]);
         let record: SustainedRecord = agent_lines(deployed, &words, "sustained", deadline, &mut |line| {
             if let Ok(minute) = serde_json::from_str::<Minute>(line) {
@@ -131,11 +150,14 @@ fn measure(deployed: &Deployed, passes: &Passes, circumstances: &Circumstances, 
         console.result("sustained", &record, || words::sustained(name, &record))?;
     } else {
         console.say(format!("bench      {name}: {}", passes.in_words()));
-        let mut record: BenchRecord =
-            agent_result(deployed, &pass(&circumstances.with_energy(&passes.length())), "bench")?;
+        let words = pass(&circumstances.with_energy(&passes.length()));
+        let mut record: BenchRecord = agent_lines(deployed, &words, "bench", deadline, &mut |_| ())?;
         if let Some(csv) = &circumstances.energy_csv {
-            let imported = import_csv(csv)?;
-            record.energy = Some(imported.energy(&record.latency, None)?);
+            match import_csv(csv).and_then(|imported| imported.energy(&record.latency, None)) {
+                Ok(energy) => record.energy = Some(energy),
+                // What was measured is said first.
+                Err(error) => energy_failed = Some(error),
+            }
         }
         judge(&record.validity, entry);
         entry::put_bench(entry, &record);
@@ -143,22 +165,25 @@ fn measure(deployed: &Deployed, passes: &Passes, circumstances: &Circumstances, 
         for warning in &record.latency.warnings {
             console.say(format!("  {warning}"));
         }
-        for reason in &record.validity.invalid {
-            console.say(format!("  INVALID: {reason}"));
-        }
     }
     if !passes.latency_only {
-        let cold = cold_starts(deployed, passes.cold_starts, emulated, &pass)?;
-        entry.cold = Some(entry::cold(&cold));
         let memory: MemoryRecord = agent_result(deployed, &pass(&["--memory"]), "memory")?;
         entry.memory = Some(entry::memory(&memory));
-        console.result("cold", &cold, || words::cold(name, &cold))?;
         console.result("memory", &memory, || words::memory(name, &memory))?;
         let operators: Operators = agent_result(deployed, &["profile".to_owned()], "profile")?;
         console.result("operators", &operators, || words::operators(name, &operators.nodes))?;
         entry.nodes = operators.nodes;
     }
-    Ok(measured)
+    match energy_failed {
+        Some(error) => Err(error.into()),
+        None => Ok(measured),
+    }
+}
+
+/// Cold starts, and whether they count; nobody says so of an emulator's.
+struct Cold {
+    starts: ColdStarts,
+    validity: Option<Validity>,
 }
 
 /// Starts in fresh processes, one after the other.
@@ -166,13 +191,16 @@ fn cold_starts(
     deployed: &Deployed,
     starts: u32,
     emulated: bool,
+    deadline: Duration,
     pass: &dyn Fn(&[&str]) -> Vec<String>,
-) -> Result<ColdStarts> {
+) -> Result<Cold> {
     if !emulated {
-        return agent_result(deployed, &pass(&["--cold", &starts.to_string()]), "cold");
+        let words = pass(&[&format!("--cold={starts}")]);
+        let record: ColdRecord = agent_lines(deployed, &words, "cold", deadline, &mut |_| ())?;
+        return Ok(Cold { starts: record.cold, validity: Some(record.validity) });
     }
     // Behind an emulator a program cannot start itself, so each start comes from here.
     let one = |_| agent_result::<ColdStart>(deployed, &pass(&["--cold-start"]), "cold-start");
     let starts = (0..starts).map(one).collect::<Result<Vec<_>>>()?;
-    ColdStarts::of(starts).context("no cold start")
+    Ok(Cold { starts: ColdStarts::of(starts).context("no cold start")?, validity: None })
 }

@@ -1,9 +1,13 @@
 //! What to measure, and in which circumstances it counts: options of `limbeck bench`, handed on to the agent.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use anyhow::Result;
 use limbeck_boards::Board;
-use limbeck_measure::Limits;
+use limbeck_measure::{Limits, parse_duration};
+
+use crate::exit::usage;
 
 /// What to measure.
 #[derive(clap::Args, Clone, Debug)]
@@ -12,7 +16,7 @@ pub struct Passes {
     #[arg(long)]
     pub full: bool,
     /// In place of windows: run for so long (30m, 1.5h) and say how fast, how hot and at which clock, minute by minute.
-    #[arg(long, value_name = "DURATION", conflicts_with = "full")]
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with_all = ["full", "energy", "energy_csv", "mark"])]
     pub sustained: Option<String>,
     /// Windows alone: no cold starts, no memory pass, no operators.
     #[arg(long)]
@@ -35,7 +39,7 @@ pub struct Circumstances {
     #[arg(long)]
     allow_governor: bool,
     /// Wait at most so long (2m) until load and temperature are within their limits.
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     settle: Option<String>,
     /// Cores to run on: 0-3,6, or big, or little [default: the board's own choice].
     #[arg(long, value_name = "CORES")]
@@ -47,11 +51,16 @@ pub struct Circumstances {
     #[arg(long, value_name = "FILE.csv", conflicts_with = "energy")]
     pub energy_csv: Option<PathBuf>,
     /// For a meter beside the board: a file on it, such as a pin's `value`, that reads 1 during windows and 0 outside.
-    #[arg(long, value_name = "FILE", requires = "energy")]
+    #[arg(long, value_name = "FILE")]
     mark: Option<String>,
     /// For tests: the agent reads /proc and /sys below this folder, and says so in its record.
     #[arg(long, value_name = "DIR", hide = true)]
     sysroot: Option<String>,
+}
+
+/// A duration that the agent will understand, as it was written.
+fn duration(text: &str) -> std::result::Result<String, String> {
+    parse_duration(text).map(|_| text.to_owned())
 }
 
 impl Default for Passes {
@@ -109,6 +118,22 @@ impl Circumstances {
             words.push("--allow-governor".into());
         }
         words
+    }
+
+    /// Longest that a pass may wait for the machine to settle.
+    pub fn longest_wait(&self) -> Result<Duration> {
+        self.settle.as_deref().map_or(Ok(Duration::ZERO), |text| parse_duration(text).map_err(usage))
+    }
+
+    /// Is nothing asked for but what every measurement has?
+    pub fn is_usual(&self) -> bool {
+        let options = [&self.settle, &self.cpus, &self.energy, &self.mark, &self.sysroot];
+        options.iter().all(|option| option.is_none()) && self.energy_csv.is_none()
+    }
+
+    /// Hottest that this machine may be.
+    pub fn max_temp_c(&self) -> Option<f64> {
+        self.max_temp_c
     }
 
     /// Options of the windows, with those of the meter.
