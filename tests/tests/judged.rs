@@ -96,7 +96,7 @@ fn what_is_over_budget_fails_and_a_measurement_in_bad_circumstances_is_invalid()
     world.run(&format!("bench {on} {quick}")).expect(0, &[]);
     // Cold starts have a verdict of their own.
     let cold = format!("bench {on} --max-load 1000 --allow-governor --sysroot {}", sysroot.display());
-    world.run(&cold).expect(5, &["INVALID: before the start: 95.0 °C"]);
+    world.run(&cold).expect(5, &["INVALID: window 1: 95.0 °C"]);
 
     world.write("budgets.toml", "max_latency = 5\n");
     let bundle = format!("bundle --student out/student.int8.onnx --data {TEST} --out out/x.limbeck");

@@ -5,7 +5,7 @@
 //! limbeck-agent run       BUNDLE [--sample N]  logits and class of one sample
 //! limbeck-agent validate  BUNDLE [--threads N] all samples: top-1, agreement, the digest of every integer
 //! limbeck-agent bench     BUNDLE [--full | --windows N --seconds S --min-runs N] [--energy METER] [--cpus CORES] [limits]
-//! limbeck-agent bench     BUNDLE (--cold | --memory | --sustained 30m)     the other passes
+//! limbeck-agent bench     BUNDLE (--cold[=N] | --memory | --sustained 30m)     the other passes
 //! limbeck-agent profile   BUNDLE [--runs N]    the steps of an inference that take longest
 //! limbeck-agent adapt     BUNDLE --images DIR --answers FILE --work DIR (--out FILE | --install WORKDIR) [limits] [recipe]
 //! ```

@@ -215,7 +215,7 @@ fn a_frequency_that_moves_between_windows_is_invalid() {
 #[test]
 fn cold_starts_are_processes_of_their_own() {
     let world = World::with(int8());
-    let (code, lines) = world.bench("--cold 3");
+    let (code, lines) = world.bench("--cold=3");
     let ColdRecord { cold, validity, .. } = only(&lines, "cold");
     assert_eq!((code, cold.starts.len(), validity.valid), (0, 3, true));
     for start in &cold.starts {
