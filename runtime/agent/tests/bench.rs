@@ -224,7 +224,7 @@ fn cold_starts_are_processes_of_their_own() {
         assert!(start.answer_ms.unwrap() > parts, "{start:?}");
     }
     world.write(FIRMWARE, "4\n");
-    assert_eq!(world.bench("--cold 1").0, 5, "throttled");
+    assert_eq!(world.bench("--cold=1").0, 5, "throttled");
 }
 
 #[test]
