@@ -1,7 +1,6 @@
 //! Promises of the page, tried on the sample report and on damaged ones.
 
-#[allow(dead_code, reason = "the example's main is not used here")]
-#[path = "../examples/sample/main.rs"]
+#[path = "../examples/sample/report.rs"]
 mod sample;
 
 use limbeck_report::{
