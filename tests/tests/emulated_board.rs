@@ -1,6 +1,6 @@
 //! The whole road on an emulated aarch64 board: its integers are those of this machine.
 //!
-//! The agent is cross-built with profile `dist`, which takes minutes the first time, so this runs only when asked for:
+//! The agent is cross-built with profile `board`, which takes minutes the first time, so this runs only when asked for:
 //! `LIMBECK_EMULATED=1 cargo test -p limbeck-tests --test emulated_board`.
 
 use limbeck_tests::adapting;
