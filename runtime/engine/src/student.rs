@@ -4,7 +4,7 @@
 
 use limbeck_plan::{Isa, PackedPlan, PackedPlanBuf, PlanBuf};
 
-use crate::compile::{FloatNode, compile};
+use crate::compile::{FloatNode, Region, compile};
 use crate::error::EngineError;
 use crate::net::{Net, PLANNED_BYTES, Worker, input_shape};
 use crate::observe::{self, Integers};
@@ -72,6 +72,19 @@ fn packed_within(plan: Vec<u8>, isa: Isa, planned_bytes: u64) -> Result<PackedPl
     plan.pack(isa).map_err(|e| EngineError::Plan(e.to_string()))
 }
 
+/// Do the integer regions of a graph fit together? tract makes them one by one, and counts none of their memory.
+fn check_regions(regions: &[Region], isa: Isa, planned_bytes: u64) -> Result<(), EngineError> {
+    let mut planned = 0u64;
+    for region in regions {
+        let plan = PlanBuf::new(region.plan.clone()).map_err(|e| EngineError::Plan(e.to_string()))?;
+        planned = planned.saturating_add(planned_by(&plan, isa));
+    }
+    if planned > planned_bytes {
+        return Err(EngineError::TooLarge { what: "its integer regions".into(), limit: planned_bytes });
+    }
+    Ok(())
+}
+
 impl Student {
     /// Prepare a float or QDQ model. Every quantized model is compiled here, from the file that is deployed.
     ///
@@ -98,13 +111,9 @@ impl Student {
         let compiled = compile(model)?;
         let exact = compiled.float_nodes_are_exact();
         let integer_operators = compiled.regions.iter().map(|r| r.operators).sum();
-        let mut planned = 0u64;
-        for region in &compiled.regions {
-            let plan = PlanBuf::new(region.plan.clone()).map_err(|e| EngineError::Plan(e.to_string()))?;
-            planned = planned.saturating_add(planned_by(&plan, isa));
-        }
-        if planned > planned_bytes {
-            return Err(EngineError::TooLarge { what: "its integer regions".into(), limit: planned_bytes });
+        // One plan that is the whole model is counted where it is packed.
+        if compiled.rest.is_some() {
+            check_regions(&compiled.regions, isa, planned_bytes)?;
         }
         let input_len = input_shape(model, 1)?.iter().product();
         let (body, output_len) = match (compiled.rest, compiled.regions.into_iter().next()) {

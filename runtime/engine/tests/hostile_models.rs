@@ -118,3 +118,13 @@ fn a_dilation_far_into_the_padding_is_computed_or_refused() {
         }
     }
 }
+
+#[test]
+fn a_model_that_plans_more_than_it_may_is_refused_before_it_is_prepared() {
+    let model = valid();
+    let load = |planned: u64| Student::load_within(&model, limbeck_engine::Isa::PORTABLE, planned).map(|_| ());
+    // x, c and y of one sample: (2 + 3) * 4 * 4 + 3 floats, and constants.
+    load(1 << 20).unwrap();
+    let error = load(300).unwrap_err().to_string();
+    assert!(error.contains("300 bytes that a model may plan here"), "{error}");
+}
