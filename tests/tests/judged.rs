@@ -148,6 +148,18 @@ fn programs_get_json_lines_and_nothing_else() {
 }
 
 #[test]
+fn a_board_that_is_away_says_so_before_anything_is_built_for_it() {
+    let world = world();
+    bundle(&world, "student", "");
+    let says = ["raspberry-pi-4", "limbeck board add", "--host"];
+    world.refuses("deploy out/student.limbeck --board raspberry-pi-4", 2, &says);
+    world.run("board add away --like raspberry-pi-4 --host pi@127.0.0.1 --port 9 --offline").expect(0, &[]);
+    let away = world.run("deploy out/student.limbeck --board away");
+    assert!([Some(6), Some(7)].contains(&away.code), "{away:?}");
+    assert!(!away.stderr.contains("build      agent"), "{}", away.stderr);
+}
+
+#[test]
 fn shells_and_readers_of_manuals_get_every_verb() {
     let world = World::new();
     for shell in ["bash", "zsh", "fish"] {

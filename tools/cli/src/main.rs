@@ -72,7 +72,7 @@ enum Verb {
     Key(verbs::key::Arguments),
     /// Accuracy of a bundle on a board, compared with this machine.
     Validate(verbs::validate::Arguments),
-    /// Latency and memory of a bundle on a board, or of a model here.
+    /// Latency, cold start, memory and energy of a bundle on a board; latency of a model here.
     Bench(verbs::bench::Arguments),
     /// Tune a student on a board against shipped teacher answers.
     Adapt(Box<verbs::adapt::Arguments>),

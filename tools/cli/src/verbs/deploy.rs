@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use limbeck_boards::Board;
+use limbeck_boards::{Board, Transport};
 use limbeck_bundle::{Bundle, PublicKey, Trust};
 use limbeck_report::{Preflight, PreflightState};
 use limbeck_runner::{Admission, Agent, BuildOptions, Installed, Remembered, Verdict, build_agent, install_admitted};
@@ -78,6 +78,12 @@ pub fn deploy(bundle: &Path, on: &OnBoard, console: &Console) -> Result<Deployed
     if !on.source.join("Cargo.toml").is_file() {
         let source = on.source.display();
         return Err(crate::exit::usage(format!("{source}: Limbeck's source is not here; name it with --source")));
+    }
+    if let Transport::Ssh { .. } = board.transport {
+        // A board that is away, or will not do, says so now and not after minutes of building.
+        limbeck_runner::preflight(&board, None)
+            .and_then(|preflight| preflight.accept())
+            .with_context(|| format!("board {}", board.name))?;
     }
     let source = on.source.canonicalize().unwrap_or_else(|_| on.source.clone());
     console.check()?;
