@@ -37,6 +37,7 @@ pub fn run(arguments: &Arguments, console: &Console) -> Result<()> {
     }
     match missing {
         0 => Ok(()),
+        1 => Err(crate::exit::usage("one thing is missing; run the command after the arrow")),
         n => Err(crate::exit::usage(format!("{n} things are missing; run the commands after the arrows"))),
     }
 }
